@@ -1,0 +1,33 @@
+"""Recurrent multi-label taggers as ordinary Hugging Face models."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .model.configuration_rnn_multilabel import RnnMultilabelConfig
+from .model.modeling_rnn_multilabel import (
+    RnnMultilabelForSequenceClassification,
+    RnnMultilabelModel,
+    RnnMultilabelPreTrainedModel,
+)
+from .model.pipeline_rnn_multilabel import MultiLabelTaggingPipeline
+
+
+__version__ = "0.1.0"
+__all__ = [
+    "MultiLabelTaggingPipeline",
+    "RnnMultilabelConfig",
+    "RnnMultilabelForSequenceClassification",
+    "RnnMultilabelModel",
+    "RnnMultilabelPreTrainedModel",
+]
+
+AutoConfig.register("rnn_multilabel", RnnMultilabelConfig, exist_ok=True)
+AutoModel.register(RnnMultilabelConfig, RnnMultilabelModel, exist_ok=True)
+AutoModelForSequenceClassification.register(RnnMultilabelConfig, RnnMultilabelForSequenceClassification, exist_ok=True)
+if "multi-label-tagging" not in PIPELINE_REGISTRY.supported_tasks:
+    PIPELINE_REGISTRY.register_pipeline(
+        "multi-label-tagging",
+        pipeline_class=MultiLabelTaggingPipeline,
+        pt_model=AutoModelForSequenceClassification,
+        type="text",
+    )

@@ -1,0 +1,207 @@
+"""The configuration of a recurrent multi-label tagger: a declaration, validated once."""
+
+import math
+from dataclasses import field
+from typing import Any, Literal, get_args
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+PoolingName = Literal["last", "mean", "max", "attention", "label_attention"]
+DEFAULT_THRESHOLD = 0.5
+
+
+class PipelinesOfThePackage(dict):
+    """Custom pipelines whose class this process has registered.
+
+    Their names can be read, so that `pipeline` infers the task; none is contained, so that `pipeline` takes the class
+    from its registry instead of asking for leave to execute the checkpoint's copy.
+    """
+
+    def __contains__(self, task: object) -> bool:
+        return False
+
+
+@strict
+class RnnMultilabelConfig(PreTrainedConfig):
+    """Configuration of `RnnMultilabelModel` and `RnnMultilabelForSequenceClassification`.
+
+    Args:
+        vocab_size: number of tokens, the rows of the input embeddings.
+        embedding_size: features of a token's embedding.
+        hidden_size: features of a recurrent state, per direction.
+        num_hidden_layers: recurrent layers, one upon the other.
+        cell_type: "rnn" (Elman 1990, tanh), "gru" (Cho et al. 2014) or "lstm" (Hochreiter & Schmidhuber 1997).
+        bidirectional: whether every layer also reads the text from its end (Schuster & Paliwal 1997).
+        pooling: how the states of a text become the classifier's features: "last", "mean", "max", "attention"
+            (Yang et al. 2016), "label_attention" (Mullenbach et al. 2018), or a list of several, concatenated.
+        embedding_dropout: probability that a feature of the embeddings is dropped in all steps of a text
+            (Gal & Ghahramani 2016).
+        word_dropout: probability that a step's embedding is dropped whole (Iyyer et al. 2015).
+        hidden_dropout: the same as `embedding_dropout` between the recurrent layers.
+        recurrent_dropout: probability that a recurrent weight is dropped (DropConnect, Merity et al. 2018).
+        classifier_dropout: probability that a feature is dropped before the classifier.
+        objective: the loss: "bce", binary cross-entropy over the known labels.
+        positive_weights: factor of a present label in the loss: a number for all labels, numbers by label name
+            (1 where none is given), "balanced" for (1 - frequency) / frequency from `label_frequencies`, at most
+            `positive_weight_cap`, or None for 1.
+        positive_weight_cap: the largest balanced weight.
+        label_frequencies: share of the training texts that carry the label, by label name; the classifier's bias
+            starts at its log-odds.
+        thresholds: the score from which a label is a tag: a number for all labels, or numbers by label name
+            (0.5 where none is given).
+        initializer_range: standard deviation of the initial embeddings and of the classifier's weights.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassError: for a value of the wrong type or out of its range.
+    """
+
+    model_type = "rnn_multilabel"
+
+    vocab_size: int = 30_000
+    embedding_size: int = 192
+    hidden_size: int = 256
+    num_hidden_layers: int = 1
+    cell_type: Literal["rnn", "gru", "lstm"] = "lstm"
+    bidirectional: bool = True
+    pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
+    embedding_dropout: float | int = 0.4
+    word_dropout: float | int = 0.0
+    hidden_dropout: float | int = 0.4
+    recurrent_dropout: float | int = 0.0
+    classifier_dropout: float | int = 0.4
+    objective: Literal["bce"] = "bce"
+    positive_weights: dict[str, float | int] | float | int | Literal["balanced"] | None = None
+    positive_weight_cap: float | int = 10.0
+    label_frequencies: dict[str, float | int] | None = None
+    thresholds: dict[str, float | int] | float | int | None = None
+    initializer_range: float | int = 0.1
+    pad_token_id: int | None = 0
+    problem_type: Literal["multi_label_classification"] | None = "multi_label_classification"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        kwargs.pop("custom_pipelines", None)
+        if self.id2label is None and self.label2id is not None:
+            self.id2label = {index: label for label, index in self.label2id.items()}
+            kwargs.pop("num_labels", None)
+        super().__post_init__(**kwargs)
+        self.problem_type = "multi_label_classification"
+        if self.id2label is not None:
+            self.label2id = {label: index for index, label in self.id2label.items()}
+        pipelines = _custom_pipelines()
+        executes_from_checkpoint = __name__.startswith("transformers_modules")
+        self.custom_pipelines = pipelines if executes_from_checkpoint else PipelinesOfThePackage(pipelines)
+
+    @property
+    def poolings(self) -> list[str]:
+        """The names of `pooling` as a list."""
+        return [self.pooling] if isinstance(self.pooling, str) else self.pooling
+
+    @property
+    def state_size(self) -> int:
+        """Features of a layer's output: `hidden_size` for each direction."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+    @property
+    def label_names(self) -> list[str]:
+        """Label names in the order of the logits."""
+        return [self.id2label[index] for index in range(self.num_labels)]
+
+    @property
+    def label_thresholds(self) -> list[float]:
+        """Thresholds in the order of the logits, 0.5 for a label that has none."""
+        return _by_label(self.thresholds, self.label_names, DEFAULT_THRESHOLD)
+
+    @property
+    def label_positive_weights(self) -> list[float]:
+        """Factors of a present label in the loss, in the order of the logits."""
+        if self.positive_weights != "balanced":
+            return _by_label(self.positive_weights, self.label_names, 1.0)
+        frequencies = _by_label(self.label_frequencies, self.label_names, 0.5)
+        return [min(1 / _odds(frequency), float(self.positive_weight_cap)) for frequency in frequencies]
+
+    @property
+    def label_bias(self) -> list[float]:
+        """The constant logits of the least loss, in the order of the logits: 0 where the frequency is unknown."""
+        known = self.label_frequencies or {}
+        weights = zip(self.label_names, self.label_positive_weights, strict=True)
+        return [math.log(weight * _odds(known[name])) if name in known else 0.0 for name, weight in weights]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the base class, with the full map of the code that travels with every checkpoint."""
+        return super().to_dict() | {"auto_map": _auto_map(), "custom_pipelines": _custom_pipelines()}
+
+    def validate_sizes(self) -> None:
+        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
+
+    def validate_pooling(self) -> None:
+        known = list(get_args(PoolingName))
+        names = self.poolings
+        if not names or len(set(names)) != len(names) or not set(names) <= set(known):
+            raise ValueError(f"`pooling` is {self.pooling!r}; it must be one of {known} or a list of different ones.")
+
+    def validate_dropout(self) -> None:
+        for name in (
+            "embedding_dropout",
+            "word_dropout",
+            "hidden_dropout",
+            "recurrent_dropout",
+            "classifier_dropout",
+        ):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be in [0, 1).")
+
+    def validate_labels(self) -> None:
+        ranges = {
+            "thresholds": (0, 1),
+            "label_frequencies": (0, 1),
+            "positive_weights": (1e-6, 1e6),
+            "positive_weight_cap": (1e-6, 1e6),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            numbers = value.values() if isinstance(value, dict) else [value] if isinstance(value, float | int) else []
+            wrong = [number for number in numbers if not low <= number <= high]
+            if wrong:
+                raise ValueError(f"`{name}` holds {wrong[0]}; it must be in [{low}, {high}].")
+        if self.positive_weights == "balanced" and self.label_frequencies is None:
+            raise ValueError("`positive_weights` is 'balanced'; `label_frequencies` must then be given too.")
+        if sorted(self.id2label) != list(range(len(self.id2label))):
+            raise ValueError(f"`id2label` has the indices {sorted(self.id2label)}; they must count from 0.")
+        if len(set(self.id2label.values())) != len(self.id2label):
+            raise ValueError(f"`id2label` names a label twice: {sorted(self.id2label.values())}; names must differ.")
+
+
+def _by_label(values: dict[str, float | int] | float | int | None, names: list[str], default: float) -> list[float]:
+    if isinstance(values, dict):
+        return [float(values.get(name, default)) for name in names]
+    return [default if values is None else float(values)] * len(names)
+
+
+def _odds(frequency: float) -> float:
+    frequency = min(max(frequency, 1e-4), 1 - 1e-4)
+    return frequency / (1 - frequency)
+
+
+def _auto_map() -> dict[str, str]:
+    return {
+        "AutoConfig": "configuration_rnn_multilabel.RnnMultilabelConfig",
+        "AutoModel": "modeling_rnn_multilabel.RnnMultilabelModel",
+        "AutoModelForSequenceClassification": "modeling_rnn_multilabel.RnnMultilabelForSequenceClassification",
+    }
+
+
+def _custom_pipelines() -> dict[str, dict[str, Any]]:
+    return {
+        "multi-label-tagging": {
+            "impl": "pipeline_rnn_multilabel.MultiLabelTaggingPipeline",
+            "pt": ["AutoModelForSequenceClassification"],
+            "type": "text",
+        }
+    }
+
+
+RnnMultilabelConfig.register_for_auto_class()

@@ -1,0 +1,194 @@
+"""The net: embeddings, recurrent layers, pooling, one logit a label."""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+from transformers.utils import can_return_tuple
+
+from .configuration_rnn_multilabel import RnnMultilabelConfig
+from .losses import OBJECTIVES
+from .pooling import LabelAttention, TextPooling
+from .recurrence import (
+    GATES,
+    LockedDropout,
+    RnnMultilabelDirection,
+    RnnMultilabelLayer,
+    WordDropout,
+    compaction,
+    reversal,
+    take_steps,
+)
+
+
+if TYPE_CHECKING:
+    # A checkpoint takes along the files that this one names, and the pipeline is to travel with it, whoever saves.
+    from .pipeline_rnn_multilabel import MultiLabelTaggingPipeline  # noqa: F401
+
+
+class RnnMultilabelPreTrainedModel(PreTrainedModel):
+    config: RnnMultilabelConfig
+    base_model_prefix = "rnn"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ("RnnMultilabelLayer",)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, RnnMultilabelDirection):
+            gates = module.weight_hh.chunk(GATES[module.cell_type])
+            bias = torch.zeros_like(module.bias_ih)
+            if module.cell_type == "lstm":
+                # The cell starts by remembering (Jozefowicz et al. 2015).
+                bias.chunk(4)[1].fill_(1)
+            # Whole tensors are set: a part of a loaded one would not carry the mark that it is loaded.
+            init.copy_(module.weight_hh, torch.cat([init.orthogonal_(torch.empty_like(gate)) for gate in gates]))
+            init.xavier_uniform_(module.weight_ih)
+            init.copy_(module.bias_ih, bias)
+            init.zeros_(module.bias_hh)
+        elif isinstance(module, RnnMultilabelForSequenceClassification):
+            init.copy_(module.positive_weights, torch.tensor(self.config.label_positive_weights))
+            init.copy_(module.classifier.bias, torch.tensor(self.config.label_bias))
+        else:
+            super()._init_weights(module)
+
+
+class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
+    """Token embeddings and recurrent layers: one state a step."""
+
+    def __init__(self, config: RnnMultilabelConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        self.word_dropout = WordDropout(config.word_dropout)
+        self.embedding_dropout = LockedDropout(config.embedding_dropout)
+        self.hidden_dropout = LockedDropout(config.hidden_dropout)
+        input_sizes = [config.embedding_size] + [config.state_size] * (config.num_hidden_layers - 1)
+        self.layers = nn.ModuleList(RnnMultilabelLayer(config, size) for size in input_sizes)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs,
+    ) -> BaseModelOutput:
+        """
+        Args:
+            input_ids: (batch, time) int; or
+            inputs_embeds: (batch, time, embedding_size).
+            attention_mask: (batch, time), nonzero at the valid steps, in any pattern; None: all are valid.
+            output_hidden_states: whether to return the embeddings and every layer's output.
+
+        Returns:
+            `last_hidden_state` (batch, time, state_size), zero at padding; it depends on no padding and no other text.
+
+        Raises:
+            ValueError: if both or none of `input_ids` and `inputs_embeds` are given.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give either `input_ids` or `inputs_embeds`, not both and not none.")
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if input_ids is not None:
+            if input_ids.shape[1] > 0:
+                self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+            inputs_embeds = self.embed_tokens(input_ids.long())  # an empty text's ids are float
+        batch, time, _ = inputs_embeds.shape
+        if attention_mask is None:
+            attention_mask = inputs_embeds.new_ones(batch, time)
+        if time == 0:
+            empty = inputs_embeds.new_zeros(batch, 0, self.config.state_size)
+            return BaseModelOutput(
+                last_hidden_state=empty,
+                hidden_states=(inputs_embeds, *[empty] * len(self.layers)) if output_hidden_states else None,
+            )
+
+        mask = attention_mask.bool()
+        order, places = compaction(mask)
+        reversed_steps = reversal(mask.sum(1), time)
+        states = take_steps(inputs_embeds, order)  # (batch, time, embedding)
+        states = self.embedding_dropout(self.word_dropout(states))
+        hidden_states = [inputs_embeds]
+        for index, layer in enumerate(self.layers):
+            states = layer(self.hidden_dropout(states) if index else states, reversed_steps)  # (batch, time, state)
+            if output_hidden_states or index == len(self.layers) - 1:
+                hidden_states.append(take_steps(states, places) * mask.unsqueeze(-1))
+        return BaseModelOutput(
+            last_hidden_state=hidden_states[-1], hidden_states=tuple(hidden_states) if output_hidden_states else None
+        )
+
+
+class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
+    """The tagger: one logit a label, never a sigmoid; a label's score is sigmoid(logit)."""
+
+    def __init__(self, config: RnnMultilabelConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.rnn = RnnMultilabelModel(config)
+        self.pooling = TextPooling(config)
+        self.label_attention = (
+            LabelAttention(config.state_size, config.num_labels) if "label_attention" in config.poolings else None
+        )
+        self.dropout = LockedDropout(config.classifier_dropout)
+        self.classifier = nn.Linear(len(config.poolings) * config.state_size, config.num_labels)
+        self.register_buffer("positive_weights", torch.ones(config.num_labels), persistent=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs,
+    ) -> SequenceClassifierOutput:
+        """
+        Args:
+            input_ids, attention_mask, inputs_embeds, output_hidden_states: as for `RnnMultilabelModel`.
+            labels: (batch, labels) float, int or bool, -100 where unknown.
+            output_attentions: whether to return the attention of the pooling.
+            num_items_in_batch: see `losses.binary_cross_entropy`; `Trainer` gives it.
+
+        Returns:
+            `loss` if there are labels, `logits` (batch, labels), `attentions`: (batch, time, 1) of "attention" and
+            (batch, time, labels) of "label_attention", those that there are.
+        """
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        outputs = self.rnn(input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict=True)
+        states = outputs.last_hidden_state
+        mask = states.new_ones(states.shape[:2]).bool() if attention_mask is None else attention_mask.bool()
+        if states.shape[1] == 0:
+            states, mask = F.pad(states, (0, 0, 0, 1)), F.pad(mask, (0, 1))
+
+        states = self.dropout(states)  # (batch, time, state)
+        features, attentions = self.pooling(states, mask)  # (batch, features)
+        text_weight, label_weight = self.classifier.weight.tensor_split([features.shape[1]], dim=1)
+        logits = F.linear(features, text_weight, self.classifier.bias)  # (batch, labels)
+        if self.label_attention is not None:
+            label_logits, attention = self.label_attention(states, mask, label_weight)
+            logits, attentions = logits + label_logits, (*attentions, attention)
+
+        loss = None
+        if labels is not None:
+            loss = OBJECTIVES[self.config.objective](logits, labels, self.positive_weights, num_items_in_batch)
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=attentions if output_attentions else None,
+        )
+
+
+RnnMultilabelModel.register_for_auto_class("AutoModel")
+RnnMultilabelForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

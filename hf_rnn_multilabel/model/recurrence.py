@@ -1,0 +1,151 @@
+"""Recurrent layers over ragged batches, exact under any padding.
+
+The valid steps of each text are moved to its front, so that one direction is a plain call over the padded batch: no
+valid step comes after padding. The other direction is the same call over each text reversed within its own length.
+Nothing is packed: packing refuses empty texts, does not export, and is slower.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+def compaction(attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The permutation that moves the valid steps of each text to its front, in their order.
+
+    Args:
+        attention_mask: (batch, time) bool, True at the valid steps, any pattern.
+
+    Returns:
+        order: (batch, time) int64, the step that comes to each place.
+        places: (batch, time) int64, its inverse: the place to which each step goes.
+    """
+    valid = attention_mask.long()
+    padding = 1 - valid
+    places = torch.where(
+        attention_mask, valid.cumsum(1) - 1, valid.sum(1, keepdim=True) + padding.cumsum(1) - 1
+    )  # (batch, time)
+    steps = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(places)
+    return torch.zeros_like(places).scatter(1, places, steps), places
+
+
+def reversal(lengths: torch.Tensor, time: int) -> torch.Tensor:
+    """The permutation that reverses the first `lengths` steps of each text; its own inverse.
+
+    Args:
+        lengths: (batch,) int64.
+        time: number of steps of the padded batch.
+
+    Returns:
+        (batch, time) int64.
+    """
+    steps = torch.arange(time, device=lengths.device)
+    mirrored = lengths[:, None] - 1 - steps
+    return torch.where(mirrored >= 0, mirrored, steps)
+
+
+def take_steps(states: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """`states` (batch, time, features) in the order of `steps` (batch, time)."""
+    return states.gather(1, steps.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
+
+
+class LockedDropout(nn.Module):
+    """Dropout with one mask for all steps of a text (Gal & Ghahramani 2016)."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0:
+            return states
+        kept = F.dropout(states.new_ones(states.shape[0], 1, states.shape[2]), self.p)  # (batch, 1, features)
+        return states * kept
+
+
+class WordDropout(nn.Module):
+    """Dropout of whole steps (Iyyer et al. 2015); the kept ones are not rescaled, as a shorter text would not be."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0:
+            return states
+        kept = torch.rand(states.shape[:2], device=states.device) >= self.p  # (batch, time)
+        return states * kept.unsqueeze(-1)
+
+
+class RnnMultilabelDirection(nn.Module):
+    """One cell, run over all steps from the first to the last. Weights are named and laid out as in torch's cells.
+
+    rnn:  h_t = tanh(W x_t + U h_{t-1} + b)
+    gru:  r, z = sigmoid(...), n = tanh(W x_t + b + r * (U h_{t-1} + c)), h_t = (1 - z) * n + z * h_{t-1}
+    lstm: i, f, o = sigmoid(...), g = tanh(...), c_t = f * c_{t-1} + i * g, h_t = o * tanh(c_t)
+    """
+
+    def __init__(self, config, input_size: int):
+        super().__init__()
+        self.cell_type = config.cell_type
+        self.hidden_size = config.hidden_size
+        self.recurrent_dropout = config.recurrent_dropout
+        rows = GATES[config.cell_type] * config.hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(rows, config.hidden_size))
+        self.bias_ih = nn.Parameter(torch.empty(rows))
+        self.bias_hh = nn.Parameter(torch.empty(rows))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        weight_hh = F.dropout(self.weight_hh, self.recurrent_dropout, self.training)
+        return _run_cell(
+            self.cell_type, inputs, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh], self.training
+        )  # (batch, time, hidden)
+
+
+@torch.compiler.disable
+def _run_cell(cell_type: str, inputs: torch.Tensor, weights: list[torch.Tensor], training: bool) -> torch.Tensor:
+    # Dynamo would unroll the recurrence step by step: outside the graph, the library's kernel runs it whole.
+    state = inputs.new_zeros(1, inputs.shape[0], weights[1].shape[1])
+    options: dict[str, Any] = {
+        "has_biases": True,
+        "num_layers": 1,
+        "dropout": 0.0,
+        "train": training,
+        "bidirectional": False,
+        "batch_first": True,
+    }
+    if cell_type == "lstm":
+        return torch.lstm(inputs, [state, state], weights, **options)[0]
+    run = torch.gru if cell_type == "gru" else torch.rnn_tanh
+    return run(inputs, state, weights, **options)[0]
+
+
+class RnnMultilabelLayer(GradientCheckpointingLayer):
+    """One recurrent layer: the text read from its start and, if asked, also from its end."""
+
+    def __init__(self, config, input_size: int):
+        super().__init__()
+        self.forward_direction = RnnMultilabelDirection(config, input_size)
+        self.backward_direction = RnnMultilabelDirection(config, input_size) if config.bidirectional else None
+
+    def forward(self, states: torch.Tensor, reversed_steps: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            states: (batch, time, features), the valid steps of each text at its front.
+            reversed_steps: (batch, time), see `reversal`.
+
+        Returns:
+            (batch, time, hidden_size per direction); what stands at padding is arbitrary.
+        """
+        outputs = self.forward_direction(states)
+        if self.backward_direction is None:
+            return outputs
+        backward = self.backward_direction(take_steps(states, reversed_steps))
+        return torch.cat([outputs, take_steps(backward, reversed_steps)], dim=-1)

@@ -1,0 +1,140 @@
+"""Small nets, and the axes over which the tests are run."""
+
+import os
+import random
+
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+from transformers import Trainer, TrainingArguments
+
+from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
+
+
+torch.set_num_threads(1)
+
+POOLINGS = ["last", "mean", "max", "attention", "label_attention"]
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", params=["rnn", "gru", "lstm"])
+def cell_type(request):
+    return request.param
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["one_way", "two_ways"])
+def bidirectional(request):
+    return request.param
+
+
+@pytest.fixture(scope="session", params=[*POOLINGS, POOLINGS], ids=[*POOLINGS, "all_poolings"])
+def pooling(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def build_config():
+    """A small configuration without dropout; all poolings but those that are given."""
+
+    def build(**overrides):
+        small = {
+            "vocab_size": 20,
+            "embedding_size": 6,
+            "hidden_size": 5,
+            "num_hidden_layers": 2,
+            "pooling": POOLINGS,
+            "num_labels": 3,
+            "initializer_range": 0.1,
+            "embedding_dropout": 0.0,
+            "hidden_dropout": 0.0,
+            "classifier_dropout": 0.0,
+        }
+        if "id2label" in overrides or "label2id" in overrides:
+            del small["num_labels"]
+        return RnnMultilabelConfig(**small | overrides)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def build_tagger(build_config):
+    """A small net in evaluation, every weight of which is drawn, so that none is hidden by a zero."""
+
+    def build(seed=0, **overrides):
+        model = RnnMultilabelForSequenceClassification(build_config(**overrides)).eval()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.uniform_(-0.6, 0.6, generator=generator)
+            if model.config.pad_token_id is not None:
+                model.rnn.embed_tokens.weight[model.config.pad_token_id] = 0
+        return model
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def batch():
+    """Three texts of different lengths, padded right, with labels of which one is unknown."""
+    return {
+        "input_ids": torch.tensor([[4, 9, 2, 7], [3, 5, 0, 0], [8, 0, 0, 0]]),
+        "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]),
+        "labels": torch.tensor([[1.0, 0.0, 1.0], [0.0, -100.0, 0.0], [0.0, 1.0, 1.0]]),
+    }
+
+
+@pytest.fixture(scope="session")
+def gradients():
+    """The gradients of a value in the weights of a model, by name; zeros where it does not depend on them."""
+
+    def compute(value, model):
+        names, weights = zip(*model.named_parameters(), strict=True)
+        computed = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
+        return dict(zip(names, computed, strict=True))
+
+    return compute
+
+
+@pytest.fixture
+def rows():
+    """Eight texts of one to five tokens, so that batches differ in length."""
+    chance = random.Random(0)
+    return [
+        {
+            "input_ids": [chance.randrange(1, 20) for _ in range(1 + row % 5)],
+            "labels": [float(chance.random() < 0.4) for _ in range(3)],
+        }
+        for row in range(8)
+    ]
+
+
+@pytest.fixture(scope="session")
+def collate():
+    def pad(rows):
+        lengths = [len(row["input_ids"]) for row in rows]
+        time = max(lengths)
+        return {
+            "input_ids": torch.tensor([row["input_ids"] + [0] * (time - len(row["input_ids"])) for row in rows]),
+            "attention_mask": torch.tensor([[1] * length + [0] * (time - length) for length in lengths]),
+            "labels": torch.tensor([row["labels"] for row in rows]),
+        }
+
+    return pad
+
+
+@pytest.fixture
+def build_trainer(tmp_path, collate):
+    """A stock trainer, on the CPU, that reports to nobody."""
+
+    def build(model, rows, **arguments):
+        arguments = {"report_to": "none", "disable_tqdm": True, "save_strategy": "no"} | arguments
+        args = TrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True, **arguments)
+        return Trainer(model=model, args=args, train_dataset=rows, eval_dataset=rows, data_collator=collate)
+
+    return build

@@ -1,0 +1,255 @@
+import copy
+import json
+import math
+import pickle
+
+import pytest
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig
+
+from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelModel
+
+
+NAMES = {0: "art", 1: "law", 2: "war"}
+FREQUENCIES = {"art": 0.5, "law": 0.2, "war": 0.01}
+ODDS = [1.0, 0.25, 1 / 99]
+
+
+# Labels
+
+
+@pytest.mark.parametrize("given", [{"id2label": NAMES}, {"label2id": {"war": 2, "art": 0, "law": 1}}])
+def test_either_label_map_gives_the_other(given):
+    config = RnnMultilabelConfig(**given)
+    assert config.id2label == NAMES
+    assert config.label2id == {"art": 0, "law": 1, "war": 2}
+    assert config.num_labels == 3
+
+
+def test_label_names_are_in_the_order_of_the_logits_not_of_the_map():
+    assert RnnMultilabelConfig(id2label={2: "war", 0: "art", 1: "law"}).label_names == ["art", "law", "war"]
+    assert RnnMultilabelConfig(id2label={"1": "law", "0": "art"}).label_names == ["art", "law"]
+    assert RnnMultilabelConfig(num_labels=3).label_names == ["LABEL_0", "LABEL_1", "LABEL_2"]
+
+
+def test_the_number_of_labels_may_change_on_load(tmp_path):
+    RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3}, label_frequencies=FREQUENCIES).save_pretrained(
+        tmp_path
+    )
+    config = RnnMultilabelConfig.from_pretrained(tmp_path, num_labels=5)
+    assert config.label_names == [f"LABEL_{index}" for index in range(5)]
+    assert config.label_thresholds == [0.5] * 5
+    assert config.label_bias == [0.0] * 5
+
+
+def test_thresholds_follow_their_labels_to_another_order(tmp_path):
+    RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3, "war": 0.1}).save_pretrained(tmp_path)
+    config = RnnMultilabelConfig.from_pretrained(tmp_path, id2label={0: "war", 1: "tax", 2: "law", 3: "art"})
+    assert config.label_thresholds == [0.1, 0.5, 0.3, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "expected"),
+    [
+        (None, [0.5, 0.5, 0.5]),
+        (0.3, [0.3, 0.3, 0.3]),
+        (1, [1.0, 1.0, 1.0]),
+        ({"war": 0.1, "art": 0}, [0.0, 0.5, 0.1]),
+        ({}, [0.5, 0.5, 0.5]),
+    ],
+)
+def test_thresholds_are_a_number_or_numbers_by_name(thresholds, expected):
+    config = RnnMultilabelConfig(id2label=NAMES, thresholds=thresholds)
+    assert config.label_thresholds == expected
+    assert all(isinstance(threshold, float) for threshold in config.label_thresholds)
+
+
+@pytest.mark.parametrize("problem_type", [None, "multi_label_classification"])
+def test_pain_06_the_problem_type_is_always_multi_label(tmp_path, problem_type):
+    config = RnnMultilabelConfig(num_labels=1, problem_type=problem_type)
+    assert config.problem_type == "multi_label_classification"
+    config.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["problem_type"] == "multi_label_classification"
+
+
+# Weights of present labels, and the bias
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, [1.0, 1.0, 1.0]),
+        ({"positive_weights": 3}, [3.0, 3.0, 3.0]),
+        ({"positive_weights": {"war": 7.5, "unheard of": 2}}, [1.0, 1.0, 7.5]),
+        ({"positive_weights": "balanced", "label_frequencies": FREQUENCIES}, [1.0, 4.0, 10.0]),
+        (
+            {"positive_weights": "balanced", "label_frequencies": FREQUENCIES, "positive_weight_cap": 100},
+            [1.0, 4.0, 99.0],
+        ),
+        ({"positive_weights": "balanced", "label_frequencies": {"law": 0.2, "war": 0}}, [1.0, 4.0, 10.0]),
+        ({"label_frequencies": FREQUENCIES}, [1.0, 1.0, 1.0]),
+    ],
+    ids=["none", "number", "by_name", "balanced", "high_cap", "unknown_and_absent", "frequencies_alone"],
+)
+def test_pain_09_positive_weights_are_configuration(given, expected):
+    config = RnnMultilabelConfig(id2label=NAMES, **given)
+    assert config.label_positive_weights == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, [0.0, 0.0, 0.0]),
+        ({"positive_weights": 3.0}, [0.0, 0.0, 0.0]),
+        ({"label_frequencies": FREQUENCIES}, [math.log(odds) for odds in ODDS]),
+        ({"label_frequencies": FREQUENCIES, "positive_weights": 3.0}, [math.log(3 * odds) for odds in ODDS]),
+        ({"label_frequencies": FREQUENCIES, "positive_weights": "balanced"}, [0.0, 0.0, math.log(10 / 99)]),
+        ({"label_frequencies": {"law": 0.2}, "positive_weights": 3.0}, [0.0, math.log(0.75), 0.0]),
+    ],
+    ids=["none", "no_frequencies", "frequencies", "weighted", "balanced", "unknown"],
+)
+def test_the_bias_is_the_log_odds_of_the_weighted_label(given, expected):
+    assert RnnMultilabelConfig(id2label=NAMES, **given).label_bias == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("positive_weights", [None, "balanced", 0.01])
+def test_a_label_of_all_texts_or_of_none_has_a_finite_bias(positive_weights):
+    config = RnnMultilabelConfig(
+        id2label=NAMES, label_frequencies={"art": 1, "law": 0, "war": 0.5}, positive_weights=positive_weights
+    )
+    assert all(math.isfinite(bias) for bias in config.label_bias)
+    assert all(weight > 0 for weight in config.label_positive_weights)
+    if positive_weights != "balanced":
+        assert config.label_bias[1] < config.label_bias[2] < config.label_bias[0]
+
+
+# Shapes
+
+
+def test_a_pooling_is_a_list_of_one():
+    assert RnnMultilabelConfig(pooling="max").poolings == ["max"]
+    assert RnnMultilabelConfig(pooling=["max", "last"]).poolings == ["max", "last"]
+
+
+def test_a_state_has_hidden_size_features_a_direction():
+    assert RnnMultilabelConfig(hidden_size=7, bidirectional=True).state_size == 14
+    assert RnnMultilabelConfig(hidden_size=7, bidirectional=False).state_size == 7
+
+
+# Files
+
+EVERYTHING = {
+    "vocab_size": 31,
+    "embedding_size": 7,
+    "hidden_size": 9,
+    "num_hidden_layers": 3,
+    "cell_type": "gru",
+    "bidirectional": False,
+    "pooling": ["last", "label_attention"],
+    "embedding_dropout": 0,
+    "word_dropout": 0.11,
+    "hidden_dropout": 0.12,
+    "recurrent_dropout": 0.13,
+    "classifier_dropout": 0.14,
+    "positive_weights": {"law": 2},
+    "positive_weight_cap": 20,
+    "label_frequencies": FREQUENCIES,
+    "thresholds": {"law": 0.3},
+    "initializer_range": 1,
+    "pad_token_id": 3,
+    "id2label": NAMES,
+}
+
+
+def test_every_field_returns_from_its_file(tmp_path):
+    config = RnnMultilabelConfig(**EVERYTHING)
+    config.save_pretrained(tmp_path)
+    for loaded in [RnnMultilabelConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)]:
+        assert type(loaded) is RnnMultilabelConfig
+        assert {name: getattr(loaded, name) for name in EVERYTHING} == EVERYTHING
+        assert loaded.to_json_string() == config.to_json_string()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda config: pickle.loads(pickle.dumps(config))])
+def test_a_copy_is_the_same_configuration(copied):
+    config = RnnMultilabelConfig(**EVERYTHING)
+    assert copied(config).to_dict() == config.to_dict()
+
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_rnn_multilabel.RnnMultilabelConfig",
+    "AutoModel": "modeling_rnn_multilabel.RnnMultilabelModel",
+    "AutoModelForSequenceClassification": "modeling_rnn_multilabel.RnnMultilabelForSequenceClassification",
+}
+
+
+@pytest.mark.parametrize("saved", ["configuration", "base", "tagger"])
+def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_tagger, saved):
+    config = build_config(hidden_size=2)
+    makers = {"configuration": lambda: config, "base": lambda: RnnMultilabelModel(config), "tagger": build_tagger}
+    makers[saved]().save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["auto_map"] == AUTO_MAP
+    assert written["model_type"] == "rnn_multilabel"
+    if saved != "configuration":
+        named = [*AUTO_MAP.values(), *(pipeline["impl"] for pipeline in written["custom_pipelines"].values())]
+        modules = {name.split(".")[0] for name in named}
+        modules |= {"losses", "pooling", "recurrence"}
+        assert {file.stem for file in tmp_path.glob("*.py")} == modules
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"vocab_size": 0}, ["`vocab_size` is 0"]),
+        ({"embedding_size": -1}, ["`embedding_size` is -1"]),
+        ({"hidden_size": 0}, ["`hidden_size` is 0"]),
+        ({"hidden_size": "64"}, ["'hidden_size'", "'64'"]),
+        ({"num_hidden_layers": 0}, ["`num_hidden_layers` is 0"]),
+        ({"cell_type": "transformer"}, ["'cell_type'", "transformer", "'lstm'"]),
+        ({"bidirectional": "yes"}, ["'bidirectional'", "'yes'"]),
+        ({"pooling": "first"}, ["`pooling` is 'first'", "'label_attention'"]),
+        ({"pooling": ["last", "first"]}, ["`pooling` is ['last', 'first']"]),
+        ({"pooling": []}, ["`pooling` is []"]),
+        ({"pooling": ["last", "last"]}, ["`pooling` is ['last', 'last']"]),
+        ({"pooling": 3}, ["'pooling'", "3"]),
+        ({"embedding_dropout": 1}, ["`embedding_dropout` is 1"]),
+        ({"word_dropout": 1.0}, ["`word_dropout` is 1.0"]),
+        ({"hidden_dropout": -0.1}, ["`hidden_dropout` is -0.1"]),
+        ({"recurrent_dropout": 1.5}, ["`recurrent_dropout` is 1.5"]),
+        ({"classifier_dropout": float("nan")}, ["`classifier_dropout` is nan"]),
+        ({"objective": "mse"}, ["'objective'", "mse"]),
+        ({"thresholds": 1.01}, ["`thresholds` holds 1.01"]),
+        ({"thresholds": {"art": 0.5, "law": -0.2}}, ["`thresholds` holds -0.2"]),
+        ({"thresholds": float("nan")}, ["`thresholds` holds nan"]),
+        ({"thresholds": [0.5, 0.7]}, ["'thresholds'", "[0.5, 0.7]"]),
+        ({"thresholds": True}, ["'thresholds'", "True"]),
+        ({"positive_weights": -2.0}, ["`positive_weights` holds -2.0"]),
+        ({"positive_weights": {"art": 0}}, ["`positive_weights` holds 0"]),
+        ({"positive_weights": math.inf}, ["`positive_weights` holds inf"]),
+        ({"positive_weights": "heavy"}, ["'positive_weights'", "heavy"]),
+        ({"positive_weights": "balanced"}, ["`positive_weights` is 'balanced'", "`label_frequencies`"]),
+        ({"positive_weight_cap": -3.0}, ["`positive_weight_cap` holds -3.0"]),
+        ({"label_frequencies": {"art": 17}}, ["`label_frequencies` holds 17"]),
+        ({"id2label": {0: "art", 1: "art"}}, ["`id2label` names a label twice: ['art', 'art']"]),
+        ({"id2label": {1: "art", 2: "law"}}, ["`id2label` has the indices [1, 2]"]),
+        ({"problem_type": "single_label_classification"}, ["'problem_type'", "single_label_classification"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_by_field_and_value(given, named):
+    with pytest.raises(StrictDataclassError) as error:
+        RnnMultilabelConfig(**given)
+    for part in named:
+        assert part in str(error.value)
+
+
+def test_a_wrong_value_that_is_set_later_is_not_saved(tmp_path):
+    config = RnnMultilabelConfig(id2label=NAMES)
+    config.thresholds = {"law": 7.0}
+    with pytest.raises(StrictDataclassError, match=r"`thresholds` holds 7\.0"):
+        config.save_pretrained(tmp_path)
+    assert not (tmp_path / "config.json").exists()

@@ -1,0 +1,402 @@
+import copy
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel
+
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+DROPOUTS = ["embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dropout", "classifier_dropout"]
+
+# The net of the article: one layer, one direction, the last state
+
+
+def article_rnn(x, h, c, w, u, b_x, b_h):
+    return torch.tanh(w @ x + u @ h + b_x + b_h), c
+
+
+def article_gru(x, h, c, w, u, b_x, b_h):
+    (w_r, w_z, w_n), (u_r, u_z, u_n) = w.chunk(3), u.chunk(3)
+    (b_r, b_z, b_n), (d_r, d_z, d_n) = b_x.chunk(3), b_h.chunk(3)
+    r = 1 / (1 + torch.exp(-(w_r @ x + b_r + u_r @ h + d_r)))
+    z = 1 / (1 + torch.exp(-(w_z @ x + b_z + u_z @ h + d_z)))
+    n = torch.tanh(w_n @ x + b_n + r * (u_n @ h + d_n))
+    return (1 - z) * n + z * h, c
+
+
+def article_lstm(x, h, c, w, u, b_x, b_h):
+    i, f, g, o = (w @ x + u @ h + b_x + b_h).chunk(4)
+    i, f, o = (1 / (1 + torch.exp(-gate)) for gate in (i, f, o))
+    c = f * c + i * torch.tanh(g)
+    return o * torch.tanh(c), c
+
+
+ARTICLE = {"rnn": article_rnn, "gru": article_gru, "lstm": article_lstm}
+
+
+def test_the_net_of_the_article_equals_its_equations(build_tagger, gradients, batch, cell_type):
+    model = build_tagger(cell_type=cell_type, bidirectional=False, num_hidden_layers=1, pooling="last")
+    direction, labels = model.rnn.layers[0].forward_direction, batch["labels"].clamp(min=0)
+    recurrent = direction.weight_ih, direction.weight_hh, direction.bias_ih, direction.bias_hh
+
+    logits = []
+    for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
+        h = c = torch.zeros(5)
+        for token in ids[: mask.sum()]:
+            h, c = ARTICLE[cell_type](model.rnn.embed_tokens.weight[token], h, c, *recurrent)
+        logits.append(model.classifier.weight @ h + model.classifier.bias)
+    z = torch.stack(logits)
+    s = 1 / (1 + torch.exp(-z))
+    loss = -(labels * torch.log(s) + (1 - labels) * torch.log(1 - s)).sum() / labels.numel()
+
+    outputs = model(**batch | {"labels": labels})
+    torch.testing.assert_close(outputs.logits, z, atol=1e-6, rtol=0)
+    torch.testing.assert_close(outputs.loss, loss, atol=1e-6, rtol=0)
+    wanted = gradients(loss, model)
+    assert [name for name, gradient in wanted.items() if not gradient.any()] == []
+    torch.testing.assert_close(gradients(outputs.loss, model), wanted, atol=1e-6, rtol=1e-5)
+
+
+# Saving and loading
+
+
+def assert_bit_equal(model, loaded):
+    states, others = model.state_dict(), loaded.state_dict()
+    assert states.keys() == others.keys()
+    assert [name for name in states if not torch.equal(states[name], others[name])] == []
+
+
+def test_pain_01_loaded_weights_are_those_that_were_saved(tmp_path, build_tagger, cell_type, pooling):
+    model = build_tagger(cell_type=cell_type, pooling=pooling, positive_weights=3)
+    model.save_pretrained(tmp_path)
+    for maker in [RnnMultilabelForSequenceClassification, AutoModelForSequenceClassification]:
+        loaded = maker.from_pretrained(tmp_path)
+        assert_bit_equal(model, loaded)
+        assert loaded.positive_weights.tolist() == [3, 3, 3]
+    for maker in [RnnMultilabelModel, AutoModel]:
+        assert_bit_equal(model.rnn, maker.from_pretrained(tmp_path))
+    model.rnn.save_pretrained(tmp_path / "base")
+    assert_bit_equal(model.rnn, AutoModel.from_pretrained(tmp_path / "base"))
+
+
+@pytest.fixture(scope="module")
+def modules_cache(tmp_path_factory):
+    """Where the code of checkpoints is imported from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+        patch.setattr(sys, "path", list(sys.path))
+        yield
+        for name in [name for name in sys.modules if name.startswith("transformers_modules")]:
+            del sys.modules[name]
+
+
+def test_pain_01_weights_loaded_by_the_code_of_the_checkpoint_are_those_that_were_saved(
+    tmp_path, modules_cache, build_tagger, cell_type
+):
+    model = build_tagger(cell_type=cell_type, positive_weights=3)
+    model.save_pretrained(tmp_path / cell_type)
+    name = "modeling_rnn_multilabel.RnnMultilabelForSequenceClassification"
+    maker = get_class_from_dynamic_module(name, tmp_path / cell_type)
+    assert maker.__module__.startswith("transformers_modules")
+    loaded = maker.from_pretrained(tmp_path / cell_type)
+    assert_bit_equal(model, loaded)
+    assert loaded.positive_weights.tolist() == [3, 3, 3]
+
+
+@pytest.fixture
+def poisoned_memory(monkeypatch):
+    """Memory that is not initialised is NaN."""
+
+    def poison(make):
+        def poisoned(*args, **kwargs):
+            tensor = make(*args, **kwargs)
+            return tensor.fill_(torch.nan) if tensor.is_floating_point() and not tensor.is_meta else tensor
+
+        return poisoned
+
+    for name in ["empty", "empty_like", "empty_strided"]:
+        monkeypatch.setattr(torch, name, poison(getattr(torch, name)))
+    assert torch.empty(2).isnan().all()
+
+
+def assert_well_initialised(model):
+    config, rnn = model.config, getattr(model, "rnn", model)
+    assert [name for name, weight in model.named_parameters() if not weight.isfinite().all()] == []
+    for layer in rnn.layers:
+        for direction in layer.children():
+            for gate in direction.weight_hh.chunk(GATES[config.cell_type]):
+                torch.testing.assert_close(gate @ gate.T, torch.eye(config.hidden_size), atol=1e-5, rtol=0)
+            rows, columns = direction.weight_ih.shape
+            assert 0 < direction.weight_ih.abs().max() <= (6 / (rows + columns)) ** 0.5
+            forget = [0.0] * 5 + [1.0] * 5 + [0.0] * 10
+            assert direction.bias_ih.tolist() == (forget if config.cell_type == "lstm" else [0.0] * rows)
+            assert not direction.bias_hh.any()
+    embeddings = rnn.embed_tokens.weight
+    assert not embeddings[config.pad_token_id].any()
+    assert embeddings[1:].std().item() == pytest.approx(config.initializer_range, rel=0.3)
+
+
+def test_a_new_net_is_well_initialised(poisoned_memory, build_config, cell_type, bidirectional, pooling):
+    config = build_config(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling)
+    model = RnnMultilabelForSequenceClassification(config)
+    assert_well_initialised(model)
+    assert not model.classifier.bias.any()
+    assert model.classifier.weight.std().item() == pytest.approx(config.initializer_range, rel=0.4)
+    assert model.positive_weights.tolist() == [1, 1, 1]
+
+
+FREQUENCIES = {"LABEL_0": 0.5, "LABEL_1": 0.2, "LABEL_2": 0.01}
+LOG_ODDS = [0.0, -1.3862944, -4.5951199]  # log(1), log(1 / 4), log(1 / 99)
+
+
+def test_pain_02_a_head_on_a_base_checkpoint_is_well_initialised(
+    tmp_path, poisoned_memory, build_config, cell_type, pooling
+):
+    base = RnnMultilabelModel(build_config(cell_type=cell_type))
+    base.save_pretrained(tmp_path)
+    model = RnnMultilabelForSequenceClassification.from_pretrained(
+        tmp_path, pooling=pooling, num_labels=3, label_frequencies=FREQUENCIES, positive_weights={"LABEL_0": 2}
+    )
+    assert_bit_equal(base, model.rnn)
+    assert_well_initialised(model)
+    assert model.positive_weights.tolist() == [2, 1, 1]
+    expected = [0.6931472, *LOG_ODDS[1:]]  # log(2 * 1): twice the weight, twice the odds
+    torch.testing.assert_close(model.classifier.bias.detach(), torch.tensor(expected))
+    heads = [model.classifier, model.pooling, *([model.label_attention] if model.label_attention else [])]
+    for name, weight in [pair for head in heads for pair in head.named_parameters() if "weight" in pair[0]]:
+        assert 0 < weight.abs().max() < 0.6, name
+
+
+def test_pain_02_a_deeper_net_on_a_shallower_checkpoint_is_well_initialised(
+    tmp_path, poisoned_memory, build_config, cell_type
+):
+    shallow = RnnMultilabelForSequenceClassification(build_config(cell_type=cell_type, num_hidden_layers=1))
+    shallow.save_pretrained(tmp_path)
+    deep = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path, num_hidden_layers=3)
+    assert_well_initialised(deep)
+    assert len(deep.rnn.layers) == 3
+    assert_bit_equal(shallow.rnn.layers[0], deep.rnn.layers[0])
+    assert_bit_equal(shallow.classifier, deep.classifier)
+
+
+@pytest.mark.parametrize("missing", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+def test_pain_01_a_missing_weight_leaves_its_neighbours_as_they_were_saved(
+    tmp_path, poisoned_memory, build_tagger, cell_type, missing
+):
+    build_tagger(cell_type=cell_type).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[f"rnn.layers.0.forward_direction.{missing}"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path).state_dict()
+    assert [name for name in weights if not torch.equal(weights[name], loaded[name])] == []
+    assert all(weight.isfinite().all() for weight in loaded.values())
+
+
+def test_the_bias_starts_at_the_log_odds_of_the_labels_and_a_loaded_one_stays(tmp_path, build_config):
+    model = RnnMultilabelForSequenceClassification(build_config(label_frequencies=FREQUENCIES))
+    torch.testing.assert_close(model.classifier.bias.detach(), torch.tensor(LOG_ODDS))
+    nn.init.constant_(model.classifier.bias, 7)
+    model.save_pretrained(tmp_path)
+    loaded = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path, positive_weights=5)
+    assert loaded.classifier.bias.tolist() == [7, 7, 7]
+    assert loaded.positive_weights.tolist() == [5, 5, 5]
+
+
+def test_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch):
+    model = build_tagger(thresholds={"LABEL_1": 0.3})
+    model.save_pretrained(tmp_path)
+    loaded = RnnMultilabelForSequenceClassification.from_pretrained(
+        tmp_path, num_labels=5, ignore_mismatched_sizes=True
+    )
+    assert_bit_equal(model.rnn, loaded.rnn)
+    assert loaded(batch["input_ids"], batch["attention_mask"]).logits.shape == (3, 5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_tags_as_the_original(build_tagger, batch, copied):
+    model = build_tagger()
+    twin = copied(model)
+    assert torch.equal(twin(**batch).logits, model(**batch).logits)
+    nn.init.zeros_(twin.classifier.weight)
+    assert model.classifier.weight.any()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_pain_15_extra_outputs_do_not_hinder_prediction(build_tagger, build_trainer, rows, collate, pooling):
+    model = build_tagger(pooling=pooling, output_hidden_states=True, output_attentions=True)
+    trainer = build_trainer(model, rows, per_device_eval_batch_size=3)
+    metrics = trainer.evaluate()
+    predictions = trainer.predict(rows).predictions
+    with torch.no_grad():
+        outputs = model(**collate(rows))
+    assert np.isfinite(metrics["eval_loss"])
+    np.testing.assert_allclose(predictions[0], outputs.logits.numpy(), atol=1e-6)
+    assert len(predictions[1]) == 3
+    assert predictions[1][2].shape == (8, 5, 10)
+
+
+# Half precision
+
+
+def torch_runs_lstm_in_float16():
+    try:
+        with torch.autocast("cpu", torch.float16):
+            nn.LSTM(4, 5)(torch.zeros(2, 3, 4))
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mode", ["autocast", "weights"])
+def test_pain_21_half_precision_stays_finite_with_attention_in_float32(build_tagger, batch, cell_type, dtype, mode):
+    if (cell_type, mode, dtype) == ("lstm", "autocast", torch.float16) and not torch_runs_lstm_in_float16():
+        pytest.skip("torch's own LSTM does not run on this processor under autocast to float16")
+    model = build_tagger(cell_type=cell_type)
+    with torch.no_grad():
+        model.label_attention.query.weight.mul_(50)
+        model.pooling.attention.query.weight.mul_(50)
+    if mode == "weights":
+        model = model.to(dtype)
+    with torch.autocast("cpu", dtype, enabled=mode == "autocast"):
+        outputs = model(**batch, output_attentions=True)
+    assert [attention.dtype for attention in outputs.attentions] == [torch.float32] * 2
+    assert outputs.loss.dtype == torch.float32
+    outputs.loss.backward()
+    for value in [outputs.logits, outputs.loss, *outputs.attentions, *(weight.grad for weight in model.parameters())]:
+        assert value.isfinite().all()
+
+
+def test_pain_21_bfloat16_logits_are_near_those_of_float32(build_tagger, batch, cell_type):
+    model = build_tagger(cell_type=cell_type)
+    expected = model(**batch).logits
+    torch.testing.assert_close(model.to(torch.bfloat16)(**batch).logits.float(), expected, atol=0.1, rtol=0)
+
+
+def test_pain_02_a_net_in_bfloat16_is_initialised(poisoned_memory, tmp_path, build_config, cell_type):
+    config = build_config(cell_type=cell_type)
+    RnnMultilabelModel(config).save_pretrained(tmp_path)
+    model = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path, num_hidden_layers=3, dtype=torch.bfloat16)
+    for weight in model.parameters():
+        assert weight.dtype == torch.bfloat16
+        assert weight.isfinite().all()
+
+
+# Outputs
+
+
+def test_embeddings_as_input_equal_their_ids(build_tagger, batch, cell_type):
+    model = build_tagger(cell_type=cell_type)
+    mask = batch["attention_mask"]
+    embeddings = model.get_input_embeddings()(batch["input_ids"])
+    assert torch.equal(
+        model(inputs_embeds=embeddings, attention_mask=mask).logits, model(batch["input_ids"], mask).logits
+    )
+
+
+@pytest.mark.parametrize("names", [(), ("input_ids", "inputs_embeds")])
+def test_both_and_none_of_the_inputs_are_refused(build_tagger, batch, names):
+    inputs = {"input_ids": batch["input_ids"], "inputs_embeds": torch.zeros(3, 4, 6)}
+    with pytest.raises(ValueError, match="either `input_ids` or `inputs_embeds`"):
+        build_tagger()(**{name: inputs[name] for name in names})
+
+
+@pytest.mark.parametrize("where", ["call", "configuration"])
+def test_outputs_may_be_a_tuple(build_tagger, batch, where):
+    expected = build_tagger()(**batch, output_hidden_states=True)
+    model = build_tagger(**{"return_dict": False} if where == "configuration" else {})
+    outputs = model(**batch, output_hidden_states=True, **{"return_dict": False} if where == "call" else {})
+    assert type(outputs) is tuple
+    assert torch.equal(outputs[0], expected.loss)
+    assert torch.equal(outputs[1], expected.logits)
+    assert all(map(torch.equal, outputs[2], expected.hidden_states))
+    assert len(outputs) == 3
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_hidden_states_are_the_embeddings_and_each_output(build_tagger, batch, cell_type, bidirectional, layers):
+    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, num_hidden_layers=layers)
+    inputs = batch["input_ids"], batch["attention_mask"]
+    outputs = model.rnn(*inputs, output_hidden_states=True)
+    size = 10 if bidirectional else 5
+    assert [states.shape for states in outputs.hidden_states] == [(3, 4, 6)] + [(3, 4, size)] * layers
+    assert torch.equal(outputs.hidden_states[0], model.rnn.embed_tokens(batch["input_ids"]))
+    assert torch.equal(outputs.hidden_states[-1], outputs.last_hidden_state)
+    assert model.rnn(*inputs).hidden_states is None
+    assert all(map(torch.equal, model(*inputs, output_hidden_states=True).hidden_states, outputs.hidden_states))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "heads"), [("attention", [1]), ("label_attention", [3]), (["label_attention", "attention"], [1, 3])]
+)
+def test_attentions_sum_to_one_over_the_valid_steps(build_tagger, batch, pooling, heads):
+    model = build_tagger(pooling=pooling)
+    attentions = model(**batch, output_attentions=True).attentions
+    assert [attention.shape for attention in attentions] == [(3, 4, size) for size in heads]
+    for attention in attentions:
+        torch.testing.assert_close(attention.sum(1), torch.ones(3, attention.shape[-1]))
+        assert not attention[batch["attention_mask"] == 0].any()
+        assert (attention[batch["attention_mask"] == 1] > 0).all()
+    assert model(**batch).attentions is None
+
+
+def test_resized_embeddings_keep_the_old_tokens_and_the_padding(build_tagger, batch):
+    model = build_tagger()
+    expected = model(**batch).logits
+    model.resize_token_embeddings(26)
+    assert model.config.vocab_size == model.rnn.embed_tokens.num_embeddings == 26
+    assert model.rnn.embed_tokens.padding_idx == 0
+    assert torch.equal(model(**batch).logits, expected)
+    assert model(torch.tensor([[25]])).logits.isfinite().all()
+
+
+# Training
+
+
+def test_evaluation_repeats_itself(build_tagger, batch):
+    model = build_tagger(**dict.fromkeys(DROPOUTS, 0.5))
+    assert torch.equal(model(**batch).logits, model(**batch).logits)
+
+
+@pytest.mark.parametrize("name", DROPOUTS)
+def test_each_dropout_is_active_in_training_alone(build_tagger, batch, cell_type, name):
+    plain, model = build_tagger(cell_type=cell_type), build_tagger(cell_type=cell_type, **{name: 0.5})
+    assert torch.equal(model(**batch).logits, plain(**batch).logits)
+    torch.testing.assert_close(plain.train()(**batch).logits, plain.eval()(**batch).logits, atol=1e-6, rtol=0)
+    torch.manual_seed(0)
+    assert (model.train()(**batch).logits - plain(**batch).logits).abs().max() > 1e-3
+
+
+def test_activation_checkpointing_gives_the_same_gradients(build_tagger, gradients, batch, cell_type):
+    results = []
+    for checkpointing in [False, True]:
+        model = build_tagger(cell_type=cell_type, **dict.fromkeys(DROPOUTS, 0.3)).train()
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        runs = []
+        model.rnn.layers[0].forward_direction.register_forward_hook(lambda *_, runs=runs: runs.append(1))
+        torch.manual_seed(0)
+        results.append((gradients(model(**batch).loss, model), len(runs)))
+    (plain, once), (checkpointed, twice) = results
+    assert (once, twice) == (1, 2)
+    torch.testing.assert_close(checkpointed, plain)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_net_has_the_same_logits(build_tagger, batch):
+    model = build_tagger()
+    compiled = torch.compile(model, backend="aot_eager", dynamic=True)  # traced whole, but without a C++ compiler
+    with torch.no_grad():
+        for time in [4, 3]:
+            inputs = batch["input_ids"][:, :time], batch["attention_mask"][:, :time]
+            torch.testing.assert_close(compiled(*inputs).logits, model(*inputs).logits, atol=1e-6, rtol=0)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    torch.compiler.reset()

@@ -1,0 +1,306 @@
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.func import functional_call
+
+import hf_rnn_multilabel.model
+from hf_rnn_multilabel.model.recurrence import (
+    LockedDropout,
+    RnnMultilabelDirection,
+    RnnMultilabelLayer,
+    WordDropout,
+    compaction,
+    reversal,
+    take_steps,
+)
+
+
+CELLS = {"rnn": nn.RNNCell, "gru": nn.GRUCell, "lstm": nn.LSTMCell}
+MODULES = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+masks = st.integers(1, 9).flatmap(
+    lambda time: st.lists(st.lists(st.booleans(), min_size=time, max_size=time), min_size=1, max_size=5)
+)
+
+
+def draw_weights(module, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.uniform_(-0.6, 0.6, generator=generator)
+    return module
+
+
+def run_cell(cell_type, weights, inputs):
+    """Step after step of torch's bare cell: (batch, time, features) -> (batch, time, hidden)."""
+    cell = CELLS[cell_type](inputs.shape[-1], weights["weight_hh"].shape[1])
+    cell.load_state_dict(weights)
+    state, states = None, []
+    for step in inputs.unbind(1):
+        state = cell(step, state)
+        states.append(state[0] if cell_type == "lstm" else state)
+    return torch.stack(states, dim=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(masks)
+def test_compaction_moves_the_valid_steps_to_the_front_in_their_order(rows):
+    order, places = compaction(torch.tensor(rows))
+    for row, moved, back in zip(rows, order.tolist(), places.tolist(), strict=True):
+        valid = [step for step, is_valid in enumerate(row) if is_valid]
+        assert moved[: len(valid)] == valid
+        assert sorted(moved) == list(range(len(row)))
+        assert [moved[place] for place in back] == list(range(len(row)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(0, 3))
+def test_reversal_mirrors_each_text_within_its_own_length(lengths, extra):
+    time = max(*lengths, 1) + extra
+    for length, steps in zip(lengths, reversal(torch.tensor(lengths), time).tolist(), strict=True):
+        assert steps == [*range(length - 1, -1, -1), *range(length, time)]
+
+
+def test_steps_are_taken_in_the_given_order():
+    states = torch.arange(12.0).view(2, 3, 2)
+    taken = take_steps(states, torch.tensor([[2, 0, 1], [0, 2, 2]]))
+    assert torch.equal(taken, torch.stack([states[0, [2, 0, 1]], states[1, [0, 2, 2]]]))
+
+
+def test_a_direction_equals_the_bare_cell_of_torch(build_config, cell_type):
+    direction = draw_weights(RnnMultilabelDirection(build_config(cell_type=cell_type), input_size=4))
+    inputs = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        direction(inputs), run_cell(cell_type, direction.state_dict(), inputs), atol=1e-6, rtol=0
+    )
+
+
+def test_a_layer_equals_the_packed_module_of_torch(build_config, cell_type, bidirectional):
+    config = build_config(cell_type=cell_type, bidirectional=bidirectional)
+    layer = draw_weights(RnnMultilabelLayer(config, input_size=4))
+    module = MODULES[cell_type](4, config.hidden_size, batch_first=True, bidirectional=bidirectional)
+    directions = {"_l0": layer.forward_direction, "_l0_reverse": layer.backward_direction}
+    with torch.no_grad():
+        for suffix, name in itertools.product(directions, ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]):
+            if directions[suffix] is not None:
+                getattr(module, name + suffix).copy_(getattr(directions[suffix], name))
+    inputs, lengths = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([6, 2, 1])
+    packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
+    valid = (torch.arange(6) < lengths[:, None]).unsqueeze(-1)
+    torch.testing.assert_close(layer(inputs, reversal(lengths, 6)) * valid, expected, atol=1e-6, rtol=0)
+
+
+def test_nothing_is_packed_in_the_source():
+    files = sorted(Path(hf_rnn_multilabel.model.__file__).parent.glob("*.py"))
+    assert len(files) >= 6
+    assert [file.name for file in files if "pack_padded_sequence" in file.read_text()] == []
+
+
+def test_locked_dropout_has_one_mask_for_all_steps_of_a_text():
+    torch.manual_seed(0)
+    dropped = LockedDropout(0.4).train()(torch.ones(6, 5, 50))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert not torch.equal(dropped[0], dropped[1])
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0, 1 / 0.6]))
+    assert 0.3 < (dropped[:, 0] == 0).float().mean() < 0.5
+
+
+def test_word_dropout_drops_whole_steps_and_keeps_the_others_as_they_are():
+    torch.manual_seed(0)
+    states = torch.randn(8, 40, 3)
+    dropped = WordDropout(0.4).train()(states)
+    lost = (dropped == 0).all(-1)
+    assert 0.3 < lost.float().mean() < 0.5
+    assert torch.equal(dropped[~lost], states[~lost])
+
+
+@pytest.mark.parametrize("dropout", [LockedDropout, WordDropout])
+def test_dropout_is_active_in_training_alone(dropout):
+    states = torch.randn(3, 4, 5)
+    assert torch.equal(dropout(0.9).eval()(states), states)
+    assert torch.equal(dropout(0.0).train()(states), states)
+    assert not torch.equal(dropout(0.9).train()(states), states)
+
+
+def test_recurrent_dropout_drops_weights_in_training_alone_and_once_for_all_steps(build_config, cell_type):
+    config = build_config(cell_type=cell_type, recurrent_dropout=0.5)
+    direction = draw_weights(RnnMultilabelDirection(config, input_size=4))
+    inputs = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1))
+    weights = {name: weight.clone() for name, weight in direction.state_dict().items()}
+    whole = run_cell(cell_type, weights, inputs)
+    torch.testing.assert_close(direction.eval()(inputs), whole, atol=1e-6, rtol=0)
+
+    torch.manual_seed(0)
+    trained = direction.train()(inputs)
+    torch.manual_seed(0)
+    thinned = weights | {"weight_hh": F.dropout(weights["weight_hh"], 0.5)}
+    assert (trained - whole).abs().max() > 1e-3
+    torch.testing.assert_close(trained, run_cell(cell_type, thinned, inputs), atol=1e-6, rtol=0)
+    assert torch.equal(direction.weight_hh, weights["weight_hh"])
+
+
+# The same net, text by text: torch's bare cells over the valid steps alone, one label at a time.
+
+
+def read_one_way(direction, steps):
+    """(time, features) -> (time, hidden_size)."""
+    cell = CELLS[direction.cell_type](steps.shape[1], direction.hidden_size)
+    state, states = None, []
+    for step in steps:
+        state = functional_call(cell, dict(direction.named_parameters()), (step, state))
+        states.append(state[0] if direction.cell_type == "lstm" else state)
+    return torch.stack(states)
+
+
+def read_text(model, steps):
+    """(time, embedding_size) -> (time, state_size)."""
+    for layer in model.rnn.layers:
+        ways = [read_one_way(layer.forward_direction, steps)]
+        if layer.backward_direction is not None:
+            ways.append(read_one_way(layer.backward_direction, steps.flip(0)).flip(0))
+        steps = torch.cat(ways, dim=-1)
+    return steps
+
+
+def attend(scores, states):
+    weights = scores.exp() / scores.exp().sum()
+    return weights @ states
+
+
+def tag_text(model, steps):
+    """(time, embedding_size) -> (labels,)."""
+    if len(steps) == 0:
+        return model.classifier.bias
+    states, hidden = read_text(model, steps), model.config.hidden_size
+    logits = []
+    for label in range(model.num_labels):
+        features = []
+        for name in sorted(model.config.poolings, key="label_attention".__eq__):
+            if name == "last":
+                features += [states[-1, :hidden], states[0, hidden:]]
+            elif name == "mean":
+                features.append(states.mean(0))
+            elif name == "max":
+                features.append(states.max(0).values)
+            elif name == "attention":
+                attention = model.pooling.attention
+                features.append(attend(attention.query(torch.tanh(attention.projection(states))).flatten(), states))
+            else:
+                features.append(attend(states @ model.label_attention.query.weight[label], states))
+        logits.append(model.classifier.weight[label] @ torch.cat(features) + model.classifier.bias[label])
+    return torch.stack(logits)
+
+
+# The whole net under padding
+
+quickly = settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+
+batches = st.integers(1, 7).flatmap(
+    lambda time: st.lists(st.lists(st.booleans(), min_size=time, max_size=time), min_size=3, max_size=4)
+)
+texts = st.lists(st.lists(st.integers(1, 19), max_size=7), min_size=3, max_size=5)
+
+
+@quickly
+@given(texts, st.integers(0, 3), st.randoms(use_true_random=False))
+def test_pain_16_padding_companions_and_order_do_not_change_the_logits(
+    build_tagger, cell_type, bidirectional, pooling, texts, extra, chance
+):
+    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling)
+    with torch.no_grad():
+        alone = [model(torch.tensor([text], dtype=torch.long)).logits[0] for text in texts]
+        for place in [place_right, place_left, place_anywhere]:
+            order = chance.sample(range(len(texts)), len(texts))
+            time = max(map(len, texts)) + extra
+            ids, mask = zip(*(place(texts[text], time, chance) for text in order), strict=True)
+            logits = model(torch.tensor(ids).long(), torch.tensor(mask).long()).logits
+            for text, row in zip(order, logits, strict=True):
+                torch.testing.assert_close(row, alone[text], atol=1e-6, rtol=0)
+
+
+def place_right(text, time, chance):
+    return place(text, range(len(text)), time, chance)
+
+
+def place_left(text, time, chance):
+    return place(text, range(time - len(text), time), time, chance)
+
+
+def place_anywhere(text, time, chance):
+    return place(text, sorted(chance.sample(range(time), len(text))), time, chance)
+
+
+def place(text, steps, time, chance):
+    """Ids with the text at the given steps and any other token at the others, and its mask."""
+    ids, mask = [chance.randrange(20) for _ in range(time)], [0] * time
+    for step, token in zip(steps, text, strict=True):
+        ids[step], mask[step] = token, 1
+    return ids, mask
+
+
+@quickly
+@given(batches, st.integers(0, 99))
+def test_pain_16_logits_and_gradients_equal_those_of_bare_cells_text_by_text(
+    build_tagger, gradients, cell_type, bidirectional, pooling, masks, seed
+):
+    model = build_tagger(seed, cell_type=cell_type, bidirectional=bidirectional, pooling=pooling)
+    mask, generator = torch.tensor(masks), torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, 20, mask.shape, generator=generator)
+    weights = torch.randn(len(masks), 3, generator=generator)
+
+    logits = model(ids, mask.long()).logits
+    expected = torch.stack(
+        [tag_text(model, model.rnn.embed_tokens(row[valid])) for row, valid in zip(ids, mask, strict=True)]
+    )
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+    computed, wanted = gradients((weights * logits).sum(), model), gradients((weights * expected).sum(), model)
+    torch.testing.assert_close(computed, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[[1, 1, 0], [0, 0, 0]], [[0, 0], [0, 0]], [[1, 0, 1, 0], [0, 1, 0, 0]]])
+def test_pain_22_what_stands_at_padding_reaches_neither_logits_nor_gradients(
+    build_tagger, cell_type, bidirectional, pooling, rows
+):
+    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling)
+    mask = torch.tensor(rows)
+    embeddings = torch.randn(*mask.shape, 6, generator=torch.Generator().manual_seed(0))
+    loud = torch.where(mask.bool().unsqueeze(-1), embeddings, 1e4).requires_grad_()
+    logits = model(inputs_embeds=loud, attention_mask=mask).logits
+    torch.testing.assert_close(logits, model(inputs_embeds=embeddings, attention_mask=mask).logits, atol=1e-6, rtol=0)
+    logits.square().sum().backward()
+    assert not loud.grad[~mask.bool()].any()
+    for weight in [loud, *model.parameters()]:
+        assert weight.grad is None or weight.grad.isfinite().all()
+    assert not mask.any() or loud.grad[mask.bool()].any()
+
+
+def test_states_are_zero_at_padding(build_tagger, cell_type, bidirectional, batch):
+    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional).rnn
+    states = model(batch["input_ids"], batch["attention_mask"]).last_hidden_state
+    assert not states[batch["attention_mask"] == 0].any()
+    assert states[batch["attention_mask"] == 1].all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_the_mask_may_be_of_any_type_and_none_means_all_steps(build_tagger, batch, dtype):
+    model = build_tagger()
+    mask = batch["attention_mask"]
+    logits = model(batch["input_ids"], mask).logits
+    assert torch.equal(model(batch["input_ids"], mask.to(dtype)).logits, logits)
+    assert torch.equal(model(batch["input_ids"][:1]).logits, model(batch["input_ids"][:1], mask[:1]).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+def test_a_batch_of_empty_texts_has_the_logits_of_the_bias(build_tagger, cell_type, pooling, dtype):
+    model = build_tagger(cell_type=cell_type, pooling=pooling)
+    empty = torch.zeros(2, 0, dtype=dtype)  # a tokenizer gives an empty text's ids as float
+    outputs = model(empty, empty, output_hidden_states=True)
+    torch.testing.assert_close(outputs.logits, model.classifier.bias.expand(2, -1))
+    assert [states.shape for states in outputs.hidden_states] == [(2, 0, 6), (2, 0, 10), (2, 0, 10)]
