@@ -1,0 +1,490 @@
+"""Fine-tune a recurrent multi-label tagger: read the data, train, tune the thresholds, test once, save one folder.
+
+    python scripts/train.py --output_dir outputs/demo                                     # the bundled data set
+    python scripts/train.py --output_dir outputs/mine --train_file train.csv --label_column tags --label_separator ";"
+
+A killed run goes on from its last checkpoint when the same command is given again.
+"""
+
+import json
+import logging
+import math
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset, DatasetDict, load_dataset
+from datasets.exceptions import DatasetGenerationError
+from safetensors import SafetensorError
+from scipy.special import expit
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    HfArgumentParser,
+    PreTrainedTokenizerBase,
+    Trainer,
+    pipeline,
+    set_seed,
+)
+
+import hf_rnn_multilabel
+from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
+from hf_rnn_multilabel.baseline import linear_scores
+from hf_rnn_multilabel.data import encode_labels, find_text_column, stratified_split, tokenize
+from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
+from hf_rnn_multilabel.metrics.multilabel.multilabel import (
+    apply_thresholds,
+    decision_metrics,
+    make_compute_metrics,
+    per_label_metrics,
+    ranking_metrics,
+)
+from hf_rnn_multilabel.model_card import build_card
+from hf_rnn_multilabel.thresholds import ThresholdMethod, best_threshold, tune
+from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
+
+
+logger = logging.getLogger(__name__)
+
+DEMO = Path(hf_rnn_multilabel.__file__).parent / "demo"
+METRICS = "metrics.json"
+SPLITS = ("train", "validation", "test")
+# "None" and "NA" are words like any other; an empty field is a missing one.
+CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
+FORMATS = {
+    ".jsonl": ("json", {}),
+    ".json": ("json", {}),
+    ".csv": ("csv", CSV_OPTIONS),
+    ".tsv": ("csv", CSV_OPTIONS | {"sep": "\t"}),
+    ".parquet": ("parquet", {}),
+}
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A trained recurrent model to start from; else a new one is made."}
+    )
+    tokenizer_name: str | None = field(
+        default=None, metadata={"help": "A tokenizer to take, by name or folder; else one is trained on the texts."}
+    )
+    tokenizer_algorithm: Literal["wordpiece", "bpe", "unigram", "word"] = field(
+        default="wordpiece", metadata={"help": "wordpiece, bpe, unigram or word."}
+    )
+    vocab_size: int = field(default=30_000, metadata={"help": "Most tokens of a trained tokenizer."})
+    lowercase: bool = field(default=True, metadata={"help": "Whether a trained tokenizer lower-cases."})
+    embeddings_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "Start the embeddings from another model's (name or folder; its tokenizer is taken too, pruned to "
+            "the tokens of the training texts) or from a file of word vectors (GloVe, word2vec)."
+        },
+    )
+    cell_type: Literal["rnn", "gru", "lstm"] = field(default="lstm", metadata={"help": "rnn, gru or lstm."})
+    embedding_size: int = field(default=192, metadata={"help": "Unless `embeddings_from` brings its own."})
+    hidden_size: int = field(default=256, metadata={"help": "Size of a state, per direction."})
+    num_hidden_layers: int = field(default=1, metadata={"help": "Recurrent layers."})
+    bidirectional: bool = field(default=True, metadata={"help": "Whether to read the text from both ends."})
+    pooling: list[str] = field(
+        default_factory=lambda: ["attention", "max"],
+        metadata={"help": "One or several of last, mean, max, attention, label_attention."},
+    )
+    embedding_dropout: float = field(default=0.4, metadata={"help": "Dropout on the embeddings."})
+    word_dropout: float = field(default=0.0, metadata={"help": "Share of the words dropped in training."})
+    hidden_dropout: float = field(default=0.4, metadata={"help": "Dropout between layers."})
+    recurrent_dropout: float = field(default=0.0, metadata={"help": "DropConnect on the recurrent weights."})
+    classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
+    balance_positives: bool = field(
+        default=False, metadata={"help": "Weigh the rare labels' positives up in the loss (capped)."}
+    )
+    trust_remote_code: bool = field(default=False, metadata={"help": "Execute the code of `model_name_or_path`."})
+
+
+@dataclass
+class DataArguments:
+    dataset_name: str | None = field(default=None, metadata={"help": "On the Hub; else files, else the demo."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    train_file: str | None = field(default=None, metadata={"help": "json, jsonl, csv or parquet, also .gz."})
+    validation_file: str | None = field(default=None, metadata={"help": "Else a part of train is split off."})
+    test_file: str | None = field(default=None, metadata={"help": "Evaluated once, at the end."})
+    text_column: str | None = field(default=None, metadata={"help": "Else it is looked for."})
+    label_column: list[str] | None = field(
+        default=None, metadata={"help": "The label column, or several 0/1 columns; else it is looked for."}
+    )
+    label_separator: str | None = field(default=None, metadata={"help": "What separates labels within a string."})
+    unknown_labels: str = field(default="error", metadata={"help": "Labels that train lacks: error or drop."})
+    validation_share: float = field(default=0.1, metadata={"help": "Share of train split off when there is none."})
+    max_length: int = field(default=256, metadata={"help": "Tokens at which a text is cut."})
+    threshold_method: ThresholdMethod = field(
+        default="shrunk", metadata={"help": "The thresholds that the model keeps; see `thresholds.tune`."}
+    )
+    linear_baseline: bool = field(default=False, metadata={"help": "Train TF-IDF with logistic regression beside it."})
+
+
+@dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    """The stock arguments with the defaults of this recipe."""
+
+    output_dir: str = field(default="outputs/model", metadata={"help": "Everything is saved here."})
+    learning_rate: float = field(
+        default=0, metadata={"help": "Highest one. 0: 4e-3, or 2e-3 where the embeddings come from elsewhere."}
+    )
+    num_train_epochs: float = field(
+        default=0, metadata={"help": "0: as many as give 3,000 steps, at least 3 and at most 30."}
+    )
+    per_device_train_batch_size: int = field(
+        default=0, metadata={"help": "Texts in a batch. 0: 32, or 16 where there are fewer than 10,000 to train on."}
+    )
+    per_device_eval_batch_size: int = field(default=256, metadata={"help": "Texts in an evaluation batch."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Steps, or the share of all steps below 1."})
+    weight_decay: float = field(default=0.01, metadata={"help": "AdamW's."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best epoch's weights."})
+    metric_for_best_model: str | None = field(default="f1_micro", metadata={"help": "On validation."})
+    dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": "Of use to a GPU alone."})
+    train_sampling_strategy: str = field(default="group_by_length", metadata={"help": "Batches of alike lengths."})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Else a run that goes on forgets how long it has waited for a gain."}
+    )
+    early_stopping_patience: int = field(default=3, metadata={"help": "Evaluations without a gain before the stop."})
+
+
+def load_rows(args: DataArguments) -> DatasetDict:
+    """The raw splits: from the Hub, from files, or the bundled ones."""
+    if args.dataset_name is not None:
+        dataset = load_dataset(args.dataset_name, args.dataset_config_name)
+    else:
+        given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+        files = {split: path for split, path in given.items() if path is not None}
+        if not files:
+            files = {split: str(DEMO / f"{split}.jsonl") for split in SPLITS}
+        if "train" not in files:
+            raise ValueError("A validation or test file is given, but no `--train_file`.")
+        missing = [path for path in files.values() if not os.path.exists(path)]
+        if missing:
+            raise FileNotFoundError(f"No file {missing[0]!r}; give the path of a json, jsonl, csv or parquet file.")
+        kinds = {path: file_format(path) for path in files.values()}
+        if any(FORMATS[kind] != FORMATS[kinds[files["train"]]] for kind in kinds.values()):
+            raise ValueError(f"The files differ in format: {kinds}; give them all in one.")
+        builder, options = FORMATS[kinds[files["train"]]]
+        try:
+            dataset = load_dataset(builder, data_files=files, **options)
+        except (DatasetGenerationError, StopIteration, ValueError) as error:
+            reason = error.__cause__ or error
+            raise ValueError(
+                f"Cannot read {files} as {builder} ({reason!r}); each file must hold rows, all with the same columns."
+            ) from error
+    if "train" not in dataset:
+        raise ValueError(f"The data set has the splits {list(dataset)}; it must have 'train'.")
+    return DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
+
+
+def file_format(path: str) -> str:
+    suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst", ".bz2", ".xz")]
+    if not suffixes or suffixes[-1] not in FORMATS:
+        raise ValueError(f"Cannot tell the format of {path!r}; its name must end in one of {list(FORMATS)}.")
+    return suffixes[-1]
+
+
+def make_tokenizer(args: ModelArguments, data_args: DataArguments, texts: list[str]):
+    """The tokenizer, and the vectors to start the embeddings from, if any."""
+    source = args.embeddings_from
+    vectors = None
+    if args.model_name_or_path is not None:
+        if source is not None or args.tokenizer_name is not None:
+            raise ValueError(
+                "`--model_name_or_path` brings its own tokenizer and embeddings; leave out `--embeddings_from` and "
+                "`--tokenizer_name`."
+            )
+        tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
+    elif source is not None and not os.path.isfile(source):
+        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or source)
+        tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
+        vectors = vectors_from_model(source, kept_ids)
+    elif args.tokenizer_name is not None:
+        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name)
+    else:
+        # Word vectors are of whole words.
+        algorithm = args.tokenizer_algorithm if source is None else "word"
+        tokenizer = train_tokenizer(texts, algorithm=algorithm, vocab_size=args.vocab_size, lowercase=args.lowercase)
+    if source is not None and os.path.isfile(source):
+        vectors = vectors_from_file(source, tokenizer)[0]
+    tokenizer.model_max_length = data_args.max_length
+    return tokenizer, vectors
+
+
+def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, encoding):
+    """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint."""
+    labels = {
+        "id2label": dict(enumerate(encoding.label_names)),
+        "label2id": {name: index for index, name in enumerate(encoding.label_names)},
+        "label_frequencies": encoding.frequencies,
+        "positive_weights": "balanced" if args.balance_positives else None,
+        "thresholds": None,
+    }
+    if args.model_name_or_path is not None:
+        return load_model(args.model_name_or_path, labels, args.trust_remote_code)
+    config = RnnMultilabelConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=args.embedding_size if vectors is None else vectors.shape[1],
+        hidden_size=args.hidden_size,
+        num_hidden_layers=args.num_hidden_layers,
+        cell_type=args.cell_type,
+        bidirectional=args.bidirectional,
+        pooling=args.pooling[0] if len(args.pooling) == 1 else args.pooling,
+        embedding_dropout=args.embedding_dropout,
+        word_dropout=args.word_dropout,
+        hidden_dropout=args.hidden_dropout,
+        recurrent_dropout=args.recurrent_dropout,
+        classifier_dropout=args.classifier_dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        **labels,
+    )
+    model = RnnMultilabelForSequenceClassification(config)
+    if vectors is not None:
+        started = start_embeddings(model, vectors)
+        print(f"{started:,} of {len(tokenizer):,} embeddings start from {args.embeddings_from}.")
+    return model
+
+
+def load_model(name_or_path: str, labels: dict, trust_remote_code: bool):
+    """A checkpoint with these labels: with its head where it has the same ones, with a new head where not."""
+    remote = {"trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(name_or_path, **remote)
+    if config.model_type != RnnMultilabelConfig.model_type:
+        raise ValueError(
+            f"{name_or_path!r} is a {config.model_type!r} model; give a {RnnMultilabelConfig.model_type!r} one, or "
+            "start a new one from its embeddings with `--embeddings_from`."
+        )
+    has_same_labels = config.label_names == list(labels["label2id"])
+    for name, value in labels.items():
+        setattr(config, name, value)
+    try:
+        if has_same_labels:
+            return AutoModelForSequenceClassification.from_pretrained(name_or_path, config=config, **remote)
+        trained = AutoModelForSequenceClassification.from_pretrained(name_or_path, **remote)
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {name_or_path!r} are broken ({error}); fetch or save them again.") from error
+    model = AutoModelForSequenceClassification.from_config(config, **remote)
+    model.rnn.load_state_dict(trained.rnn.state_dict())
+    model.pooling.load_state_dict(trained.pooling.state_dict())
+    return model
+
+
+def compute_metrics(prediction: transformers.EvalPrediction) -> dict[str, float]:
+    """The metrics at the best one threshold of the rows at hand: for choosing an epoch, not for reporting."""
+    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+    threshold = best_threshold(expit(logits), np.asarray(prediction.label_ids))
+    return make_compute_metrics(threshold)(prediction) | {"threshold": threshold}
+
+
+def evaluate_all(
+    model: str,
+    scores: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    names: list[str],
+    method: ThresholdMethod = "shrunk",
+) -> dict:
+    """Each split's metrics with three kinds of thresholds, or four with another `method`, all from validation."""
+    kinds = {
+        "0.5": dict.fromkeys(names, 0.5),
+        "one for all": tune(scores["validation"], labels["validation"], names, "one_micro"),
+        "one per label": tune(scores["validation"], labels["validation"], names, "shrunk"),
+    }
+    if method not in ("one_micro", "shrunk"):
+        kinds[method] = tune(scores["validation"], labels["validation"], names, method)
+    results = {}
+    for split, found in scores.items():
+        ranking = ranking_metrics(found, labels[split])
+        results[split] = [
+            {
+                "model": model,
+                "thresholds": kind,
+                **decision_metrics(apply_thresholds(found, list(values.values())), labels[split]),
+                **ranking,
+            }
+            for kind, values in kinds.items()
+        ]
+    return results
+
+
+def print_results(facts: dict) -> None:
+    keys = ("f1_micro", "f1_macro", "f1_samples", "hamming_loss", "subset_accuracy")
+    for split in SPLITS[1:]:
+        if split in facts:
+            print(f"\n{split}, {facts['rows'][split]:,} texts" + " " * 14 + "".join(f"{key:>16}" for key in keys))
+            for row in facts[split]:
+                name = f"{row['model']}, {row['thresholds']}"
+                print(f"  {name:36}" + "".join(f"{row[key]:16.4f}" for key in keys))
+    shown = facts["labels"][:40]
+    print("\nlabel" + " " * 25 + "   train support threshold precision recall    F1")
+    for row in shown:
+        print(
+            f"{row['label'][:30]:30}{row['train']:8}{row['support']:8}{row['threshold']:10.3f}"
+            f"{row['precision']:10.2f}{row['recall']:7.2f}{row['f1']:6.2f}"
+        )
+    if len(shown) < len(facts["labels"]):
+        print(f"... and {len(facts['labels']) - len(shown):,} more labels in {METRICS}.")
+
+
+def main() -> None:
+    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))  # type: ignore[arg-type]
+    model_args, data_args, args = parser.parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    checkpoint = prepare_output(Path(args.output_dir))
+    set_seed(args.seed)
+
+    # 1. Rows, labels, splits.
+    dataset = load_rows(data_args)
+    text_column = data_args.text_column or find_text_column(dataset["train"])
+    label_column = data_args.label_column
+    dataset, encoding = encode_labels(
+        dataset,
+        label_column[0] if label_column is not None and len(label_column) == 1 else label_column,
+        separator=data_args.label_separator,
+        unknown_labels=data_args.unknown_labels,
+    )
+    print(encoding)
+    if "validation" not in dataset:
+        parts = stratified_split(dataset["train"], data_args.validation_share, seed=args.seed)
+        dataset["train"], dataset["validation"] = parts["train"], parts["test"]
+        print(f"No validation split: {len(dataset['validation']):,} texts were split off train, stratified by label.")
+    texts = {split: list(rows[text_column]) for split, rows in dataset.items()}
+    labels = {split: np.asarray(rows.with_format("numpy")["labels"][:]) for split, rows in dataset.items()}
+    if not (labels["validation"] == 1).any():
+        raise ValueError("No validation row has a label: thresholds cannot be tuned on it. Give labelled rows.")
+
+    # 2. Tokens.
+    tokenizer, vectors = make_tokenizer(model_args, data_args, texts["train"])
+    dataset, truncated = tokenize(dataset, tokenizer, text_column, max_length=data_args.max_length)
+    rows = {split: len(part) for split, part in dataset.items()}
+    for split, count in truncated.items():
+        print(f"{split}: {rows[split]:,} texts, {count:,} cut at {data_args.max_length} tokens.")
+
+    linear = {}
+    if data_args.linear_baseline:
+        held_out = [split for split in SPLITS[1:] if split in dataset]
+        found = linear_scores(texts["train"], labels["train"], *(texts[split] for split in held_out))
+        linear = dict(zip(held_out, found, strict=True))
+
+    # 3. Training.
+    model = make_model(model_args, tokenizer, vectors, encoding)
+    if args.learning_rate == 0:
+        starts_anew = model_args.model_name_or_path is None and model_args.embeddings_from is None
+        args.learning_rate = 4e-3 if starts_anew else 2e-3
+    if args.per_device_train_batch_size == 0:
+        args.per_device_train_batch_size = 32 if rows["train"] >= 10_000 else 16
+    if args.num_train_epochs == 0:
+        steps = rows["train"] / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
+        args.num_train_epochs = float(min(max(math.ceil(3000 / steps), 3), 30))
+    if args.world_size > 1 and args.device.type == "cpu":
+        # The grouped order is drawn from each process's own generator, and dropout moves those of a CPU apart.
+        args.train_sampling_strategy = "random"
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=dataset["train"],
+        eval_dataset=dataset["validation"],
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)],
+    )
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    train_seconds = time.perf_counter() - started
+
+    # 4. Thresholds from validation; every split scored once.
+    names = encoding.label_names
+    scores, truth = {}, {}
+    for split in SPLITS[1:]:
+        if split in dataset:
+            scores[split], truth[split] = predict(trainer, dataset[split])
+    model.config.thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
+    results = evaluate_all("this model", scores, truth, names, data_args.threshold_method)
+    if linear:
+        for split, found in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
+            results[split] += found
+
+    # 5. One folder with everything.
+    final = "test" if "test" in scores else "validation"
+    tags = apply_thresholds(scores[final], model.config.label_thresholds)
+    facts = {
+        "name": Path(args.output_dir).resolve().name,
+        **results,
+        "labels": [
+            row | {"train": encoding.counts[row["label"]], "threshold": model.config.thresholds[row["label"]]}
+            for row in per_label_metrics(tags, truth[final], names)
+        ],
+        "threshold_method": data_args.threshold_method,
+        "label_form": str(encoding),
+        "rows": rows,
+        "truncated": truncated,
+        "max_length": data_args.max_length,
+        "parameters": model.num_parameters(),
+        "steps": trainer.state.global_step,
+        "seed": args.seed,
+        "train_seconds": train_seconds,
+        "versions": {name: version(name) for name in ("hf-rnn-multilabel", "torch", "transformers", "datasets")},
+    }
+    if trainer.is_world_process_zero():
+        # Not `trainer.save_model()`, which adds its arguments as a pickle.
+        model.save_pretrained(args.output_dir)
+        tokenizer.save_pretrained(args.output_dir)
+        build_card(model.config, facts).save(Path(args.output_dir) / "README.md")
+        (Path(args.output_dir) / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        print_results(facts)
+        tagger = pipeline("multi-label-tagging", model=args.output_dir)  # type: ignore[call-overload]
+        print()
+        for text in texts[final][:3]:
+            tags_of_text = ", ".join(f"{tag['label']} {tag['score']:.2f}" for tag in tagger(text)) or "no tag"
+            print(f"{text[:100]!r}\n    -> {tags_of_text}")
+        print(f"\nSaved in {args.output_dir}.")
+
+
+def prepare_output(folder: Path) -> str | None:
+    """The checkpoint to go on from, if any; an error while nothing is lost yet if the folder cannot take the model."""
+    if (folder / METRICS).exists():
+        raise FileExistsError(f"{folder} holds a finished model; give another `--output_dir`, or remove it.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"Cannot write to {str(folder)!r} ({error.strerror}); give another `--output_dir`.") from error
+    complete = [path for path in folder.glob("checkpoint-*") if is_complete(path)]
+    if not complete:
+        return None
+    last = max(complete, key=lambda path: int(path.name.split("-")[1]))
+    print(f"Going on from {last}.")
+    return str(last)
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint was not cut short: its state is written last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def predict(trainer: Trainer, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and truth, both (rows, labels), in the Trainer's order: where it groups by length, not the rows' own."""
+    output = trainer.predict(rows, metric_key_prefix="predict")
+    logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+    return expit(logits), np.asarray(output.label_ids)
+
+
+if __name__ == "__main__":
+    main()
