@@ -84,7 +84,7 @@ def test_the_same_texts_give_the_same_tokenizer_also_in_another_process():
         json.dump(TEXTS, file)
         file.flush()
         command = [sys.executable, "-c", code, file.name]
-        run = subprocess.run(command, capture_output=True, check=True, text=True, env=environment)
+        run = subprocess.run(command, capture_output=True, check=True, text=True, env=environment, timeout=300)
     for algorithm, line in zip(ALGORITHMS, run.stdout.splitlines(), strict=True):
         for _ in range(5):
             assert line == str(backend_json(train_tokenizer(TEXTS, algorithm=algorithm, vocab_size=350)).encode())

@@ -94,7 +94,6 @@ class RnnMultilabelDirection(nn.Module):
     def __init__(self, config, input_size: int):
         super().__init__()
         self.cell_type = config.cell_type
-        self.hidden_size = config.hidden_size
         self.recurrent_dropout = config.recurrent_dropout
         rows = GATES[config.cell_type] * config.hidden_size
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
