@@ -151,7 +151,7 @@ def test_recurrent_dropout_drops_weights_in_training_alone_and_once_for_all_step
 
 def read_one_way(direction, steps):
     """(time, features) -> (time, hidden_size)."""
-    cell = CELLS[direction.cell_type](steps.shape[1], direction.hidden_size)
+    cell = CELLS[direction.cell_type](steps.shape[1], direction.weight_hh.shape[1])
     state, states = None, []
     for step in steps:
         state = functional_call(cell, dict(direction.named_parameters()), (step, state))
