@@ -304,3 +304,52 @@ def test_a_batch_of_empty_texts_has_the_logits_of_the_bias(build_tagger, cell_ty
     outputs = model(empty, empty, output_hidden_states=True)
     torch.testing.assert_close(outputs.logits, model.classifier.bias.expand(2, -1))
     assert [states.shape for states in outputs.hidden_states] == [(2, 0, 6), (2, 0, 10), (2, 0, 10)]
+
+
+# The net of the article: one layer, one direction, the last state
+
+
+def article_rnn(x, h, c, w, u, b_x, b_h):
+    return torch.tanh(w @ x + u @ h + b_x + b_h), c
+
+
+def article_gru(x, h, c, w, u, b_x, b_h):
+    (w_r, w_z, w_n), (u_r, u_z, u_n) = w.chunk(3), u.chunk(3)
+    (b_r, b_z, b_n), (d_r, d_z, d_n) = b_x.chunk(3), b_h.chunk(3)
+    r = 1 / (1 + torch.exp(-(w_r @ x + b_r + u_r @ h + d_r)))
+    z = 1 / (1 + torch.exp(-(w_z @ x + b_z + u_z @ h + d_z)))
+    n = torch.tanh(w_n @ x + b_n + r * (u_n @ h + d_n))
+    return (1 - z) * n + z * h, c
+
+
+def article_lstm(x, h, c, w, u, b_x, b_h):
+    i, f, g, o = (w @ x + u @ h + b_x + b_h).chunk(4)
+    i, f, o = (1 / (1 + torch.exp(-gate)) for gate in (i, f, o))
+    c = f * c + i * torch.tanh(g)
+    return o * torch.tanh(c), c
+
+
+ARTICLE = {"rnn": article_rnn, "gru": article_gru, "lstm": article_lstm}
+
+
+def test_the_net_of_the_article_equals_its_equations(build_tagger, gradients, batch, cell_type):
+    model = build_tagger(cell_type=cell_type, bidirectional=False, num_hidden_layers=1, pooling="last")
+    direction, labels = model.rnn.layers[0].forward_direction, batch["labels"].clamp(min=0)
+    recurrent = direction.weight_ih, direction.weight_hh, direction.bias_ih, direction.bias_hh
+
+    logits = []
+    for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
+        h = c = torch.zeros(5)
+        for token in ids[: mask.sum()]:
+            h, c = ARTICLE[cell_type](model.rnn.embed_tokens.weight[token], h, c, *recurrent)
+        logits.append(model.classifier.weight @ h + model.classifier.bias)
+    z = torch.stack(logits)
+    s = 1 / (1 + torch.exp(-z))
+    loss = -(labels * torch.log(s) + (1 - labels) * torch.log(1 - s)).sum() / labels.numel()
+
+    outputs = model(**batch | {"labels": labels})
+    torch.testing.assert_close(outputs.logits, z, atol=1e-6, rtol=0)
+    torch.testing.assert_close(outputs.loss, loss, atol=1e-6, rtol=0)
+    wanted = gradients(loss, model)
+    assert [name for name, gradient in wanted.items() if not gradient.any()] == []
+    torch.testing.assert_close(gradients(outputs.loss, model), wanted, atol=1e-6, rtol=1e-5)
