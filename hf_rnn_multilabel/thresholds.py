@@ -2,8 +2,9 @@
 
 A label with three positives has no threshold of its own worth having: the one that fits them best predicts hundreds
 of others, and wrecks micro-F1. So a label's threshold is drawn toward the common one, the more the fewer positives it
-has. Of the spaces, centres and strengths compared by cross-fitting on validation rows (a recurrent net on GoEmotions,
-a linear model on Reuters-21578), log-odds, the one threshold of the best macro-F1, and a few positives gave the most.
+has. Which common one is a bargain: that of the best macro-F1 tags rare labels often and costs micro-F1 where labels
+are many (.54 instead of .61 on Debian's 468 package tags), that of the best micro-F1 hardly ever. Cross-fitted on the
+validation rows of six sets of 6 to 8,207 labels, half-way between them in log-odds kept most of both.
 """
 
 from collections.abc import Sequence
@@ -34,8 +35,8 @@ def tune(
         labels: (rows, labels) truth, 0 or 1, -100 where unknown.
         label_names: the labels in the order of the columns.
         method: "one_micro" and "one_macro": the one threshold of the best micro- or macro-F1; "per_label": each
-            label's own best F1, and "one_macro" for a label without a positive; "shrunk": the same, drawn toward
-            "one_macro" by support, in log-odds.
+            label's own best F1, and "one_macro" for a label without a positive; "shrunk": the same, drawn by support
+            toward the point half-way between "one_micro" and "one_macro", in log-odds.
         shrinkage: the number of positives at which a label's own threshold weighs half.
 
     Returns:
@@ -50,14 +51,15 @@ def tune(
         raise ValueError(f"`method` is {method!r}; it must be one of {list(get_args(ThresholdMethod))}.")
     if not shrinkage >= 0:
         raise ValueError(f"`shrinkage` is {shrinkage}; it must be a number of positives, 0 or more.")
-    common = best_threshold(scores, labels) if method == "one_micro" else best_threshold_macro(scores, labels)
-    thresholds = np.full(len(label_names), common)
+    micro, macro = best_threshold(scores, labels), best_threshold_macro(scores, labels)
+    thresholds = np.full(len(label_names), micro if method == "one_micro" else macro)
     if method in ("per_label", "shrunk"):
-        thresholds = best_threshold_per_label(scores, labels, where_absent=common)
+        thresholds = best_threshold_per_label(scores, labels, where_absent=macro)
     if method == "shrunk":
+        common = (_log_odds(micro) + _log_odds(macro)) / 2
         support = (labels == 1).sum(0)
         share = support / np.maximum(support + shrinkage, 1)
-        thresholds = expit(share * _log_odds(thresholds) + (1 - share) * _log_odds(common))
+        thresholds = expit(share * _log_odds(thresholds) + (1 - share) * common)
     return dict(zip(label_names, thresholds.tolist(), strict=True))
 
 

@@ -21,14 +21,15 @@ from hf_rnn_multilabel.thresholds import (
 NAMES = ["calm", "joy"]
 SCORES = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.5, 0.1], [0.4, 0.3]])
 LABELS = np.array([[1, 0], [1, 0], [1, 0], [0, 0], [0, 1]])
+HALFWAY = (1.5 * 0.25) ** 0.5
 METHODS = {
     # Down to .7, 3 hits of 3 given and 4 true, 6/7; down to .3, 8/10.
     "one_micro": [0.6, 0.6],
     # Down to .7, the mean of 1 and 0; down to .3, of 6/8 and 1.
     "one_macro": [0.2, 0.2],
     "per_label": [0.6, 0.2],
-    # Calm's three positives weigh half: odds of the root of 1.5 times .25.
-    "shrunk": [0.375**0.5 / (1 + 0.375**0.5), 0.2],
+    # Calm's three positives weigh half and joy's one a quarter, beside the odds half-way between 1.5 and .25.
+    "shrunk": [(odds := (1.5 * HALFWAY) ** 0.5) / (1 + odds), (odds := 0.25**0.25 * HALFWAY**0.75) / (1 + odds)],
 }
 
 few_values = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
@@ -65,10 +66,11 @@ def test_shrunk_is_the_default():
     assert tune(SCORES, LABELS, NAMES) == tune(SCORES, LABELS, NAMES, "shrunk")
 
 
-@pytest.mark.parametrize(("shrinkage", "same_as"), [(0, "per_label"), (1e12, "one_macro")])
-def test_shrunk_goes_from_per_label_to_one_macro(shrinkage, same_as):
-    found = tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=shrinkage)
-    assert found == pytest.approx(tune(SCORES, LABELS, NAMES, same_as))
+def test_shrunk_goes_from_per_label_to_half_way_between_one_micro_and_one_macro():
+    per_label = tune(SCORES, LABELS, NAMES, "per_label")
+    assert tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=0) == pytest.approx(per_label)
+    common = dict.fromkeys(NAMES, HALFWAY / (1 + HALFWAY))
+    assert tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=1e12) == pytest.approx(common)
 
 
 def test_the_more_positives_the_nearer_to_the_own_threshold():
