@@ -105,11 +105,8 @@ def tag_rows(tagger: Pipeline, rows: Iterable[dict[str, Any]], args: Arguments) 
                     f"Row {number} has a column {args.tags_column!r} already; give another `--tags_column`."
                 )
         texts = [row[args.text_column] for row in window]
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        found: list[Any] = [None] * len(texts)
-        for index, tags in zip(order, tagger([texts[i] for i in order], batch_size=args.batch_size), strict=True):
-            found[index] = tags if args.scores else [tag["label"] for tag in tags]
-        yield from (row | {args.tags_column: tags} for row, tags in zip(window, found, strict=True))
+        for row, tags in zip(window, tagger(texts, batch_size=args.batch_size), strict=True):
+            yield row | {args.tags_column: tags if args.scores else [tag["label"] for tag in tags]}
         done += len(window)
 
 

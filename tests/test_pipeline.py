@@ -4,6 +4,7 @@ import io
 import logging
 import math
 import random
+import sys
 import time
 
 import numpy as np
@@ -325,7 +326,33 @@ def test_a_generator_is_read_as_its_tags_are(tagger):
 
     tags = iter(tagger(texts(), batch_size=4))
     next(tags)
-    assert len(read) < 20
+    assert len(read) <= 64
+
+
+def test_a_generator_is_read_text_by_text_unless_a_batch_is_asked_for(tagger):
+    read = []
+    tags = tagger(text for text in TEXTS if read.append(text) is None)
+    assert next(tags) == tagger(TEXTS[0])
+    assert read == TEXTS[:1]
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_texts_are_run_by_length_and_come_out_in_their_order(tagger, window, monkeypatch):
+    module = sys.modules[MultiLabelTaggingPipeline.__module__]
+    expected = tagger(TEXTS * 2)
+    monkeypatch.setattr(module, "WINDOW", window)
+    seen = []
+    tagger.model.register_forward_pre_hook(
+        lambda model, args, inputs: seen.append(inputs["attention_mask"].sum(1).tolist()), with_kwargs=True
+    )
+    assert_same_tags(tagger(TEXTS * 2, batch_size=2), expected)
+    assert sum(len(lengths) for lengths in seen) == len(TEXTS * 2)
+    lengths = [length for lengths in seen for length in lengths]
+    assert all(
+        lengths[start : start + window] == sorted(lengths[start : start + window])
+        for start in range(0, len(lengths), window)
+    )
+    assert all(len(lengths) <= min(window, 2) for lengths in seen)
 
 
 def test_no_texts_give_no_tags(tagger):

@@ -3,7 +3,8 @@
 # Every pipeline narrows the arguments and the flags that the base class leaves open.
 # mypy: disable-error-code="assignment, override"
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -12,6 +13,10 @@ from transformers.utils import logging
 
 
 logger = logging.get_logger(__name__)
+
+BATCH_SIZE = 64  # of a list, unless another is asked for; the tags do not depend on it
+WINDOW = 4096  # texts of a list that are sorted by length at a time
+STREAM_BATCHES = 16  # batches of a generator that are; where it is read one by one, none
 
 
 class MultiLabelTaggingPipeline(Pipeline):
@@ -48,12 +53,41 @@ class MultiLabelTaggingPipeline(Pipeline):
     _load_video_processor = False
     _has_warned_of_truncation = False
 
-    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
             inputs = list(inputs)  # the base class knows no tuple, and no column of a `datasets.Dataset`
+            batch_size = batch_size or self._batch_size or BATCH_SIZE
             if not inputs:
                 return []
-        return super().__call__(inputs, *args, **kwargs)
+        return super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
+
+    def run_single(self, inputs: Any, *params: dict[str, Any]) -> list[dict[str, Any]]:
+        return next(self.get_iterator([inputs], 0, 1, *params))
+
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The tags of each text in turn; windows of texts are tokenized at once, run in batches of alike lengths."""
+        texts = (inputs[index] for index in range(len(inputs))) if hasattr(inputs, "__len__") else iter(inputs)
+        window = WINDOW
+        if not isinstance(inputs, list):
+            window = batch_size * STREAM_BATCHES if batch_size > 1 else 1
+        while some := list(islice(texts, window)):
+            tokens = self.preprocess(some, **preprocess_params)
+            order = sorted(range(len(some)), key=lambda index: len(tokens[index]))
+            tags: list[Any] = [None] * len(some)
+            for start in range(0, len(some), batch_size):
+                chosen = order[start : start + batch_size]
+                outputs = self.forward(self._padded([tokens[index] for index in chosen]), **forward_params)
+                for index, found in zip(chosen, self.postprocess(outputs, **postprocess_params), strict=True):
+                    tags[index] = found
+            yield from tags
 
     def _sanitize_parameters(
         self,
@@ -82,32 +116,41 @@ class MultiLabelTaggingPipeline(Pipeline):
         own = dict(zip(labels, self.model.config.label_thresholds, strict=True))
         return list((own | given).values())
 
-    def preprocess(self, text: str, truncation: bool | None = None, max_length: int | None = None) -> BatchEncoding:
-        if not isinstance(text, str):
-            raise ValueError(
-                f"A text to tag is {text!r:.200}, of type {type(text).__name__}; give a string ('' for an empty text) "
-                'or a list of strings: `dataset["text"]` for a dataset, `series.tolist()` for a column of a table.'
-            )
+    def preprocess(
+        self, texts: list[str], truncation: bool | None = None, max_length: int | None = None
+    ) -> list[list[int]]:
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError(
+                    f"A text to tag is {text!r:.200}, of type {type(text).__name__}; give a string ('' for an empty "
+                    'text) or a list of strings: `dataset["text"]` for a dataset, `series.tolist()` for a column of a '
+                    "table."
+                )
         # `verbose` would warn of an error to come where a long text is read whole, but a recurrence has no limit.
-        tokens = self.tokenizer(
-            text, return_tensors="pt", truncation=truncation is not False, max_length=max_length, verbose=False
-        )
-        if truncation is None and max_length is None:
-            self._warn_of_truncation(text, tokens)
-        if tokens["input_ids"].shape[1] == 0:
-            # The base class cannot pad an empty text on the left; one masked step is the same to the model.
-            return BatchEncoding({name: torch.zeros(1, 1, dtype=torch.long) for name in tokens})
-        return tokens
+        tokens = self.tokenizer(texts, truncation=truncation is not False, max_length=max_length, verbose=False)
+        if truncation is None and max_length is None and not self._has_warned_of_truncation:
+            self._warn_of_truncation(texts, tokens)
+        return tokens["input_ids"]
 
-    def _warn_of_truncation(self, text: str, tokens: BatchEncoding) -> None:
-        is_cut = tokens.encodings is not None and tokens.encodings[0].overflowing
-        if is_cut and not self._has_warned_of_truncation:
-            self._has_warned_of_truncation = True
-            logger.warning(
-                f"A text of {len(text):,} characters has more tokens than the tokenizer's `model_max_length` of "
-                f"{self.tokenizer.model_max_length:,}; it and others like it are cut. Give `truncation=True` to "
-                "agree, `truncation=False` to read such texts whole, or `max_length`."
-            )
+    def _warn_of_truncation(self, texts: list[str], tokens: BatchEncoding) -> None:
+        limit = self.tokenizer.model_max_length
+        for text, ids, encoding in zip(texts, tokens["input_ids"], tokens.encodings or [], strict=False):
+            if len(ids) >= limit and encoding.overflowing:
+                self._has_warned_of_truncation = True
+                logger.warning(
+                    f"A text of {len(text):,} characters has more tokens than the tokenizer's `model_max_length` of "
+                    f"{limit:,}; it and others like it are cut. Give `truncation=True` to agree, `truncation=False` "
+                    "to read such texts whole, or `max_length`."
+                )
+                return
+
+    def _padded(self, tokens: list[list[int]]) -> dict[str, torch.Tensor]:
+        lengths = torch.tensor([len(ids) for ids in tokens])
+        # An empty text has a masked step, since the base class cannot handle a batch without any.
+        mask = torch.arange(max(int(lengths.max()), 1)) < lengths[:, None]  # (batch, time)
+        ids = torch.zeros(mask.shape, dtype=torch.long)
+        ids[mask] = torch.tensor(list(chain.from_iterable(tokens)), dtype=torch.long)
+        return {"input_ids": ids, "attention_mask": mask.long()}
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"logits": self.model(**inputs).logits}
@@ -118,15 +161,24 @@ class MultiLabelTaggingPipeline(Pipeline):
         thresholds: list[float] | None = None,
         top_k: int | None = None,
         at_least_one: bool = False,
-    ) -> list[dict[str, Any]]:
-        scores = outputs["logits"][0].float().sigmoid()  # (labels,)
+    ) -> list[list[dict[str, Any]]]:
+        scores = outputs["logits"].float().sigmoid()  # (batch, labels)
         limits = scores.new_tensor(thresholds or self.model.config.label_thresholds)
-        chosen = (scores >= limits).nonzero().flatten()
-        if at_least_one and len(chosen) == 0:
-            chosen = (scores - limits).argmax().reshape(1)
-        chosen = chosen[scores[chosen].argsort(descending=True, stable=True)][:top_k]
+        reached = scores >= limits
+        if at_least_one:
+            silent = ~reached.any(1)
+            reached[silent, (scores - limits).argmax(1)[silent]] = True
+        rows, labels = reached.nonzero(as_tuple=True)
+        values = scores[rows, labels]
+        order = values.argsort(descending=True, stable=True)
         names = self.model.config.label_names
-        return [{"label": names[index], "score": scores[index].item()} for index in chosen.tolist()]
+        tags: list[list[dict[str, Any]]] = [[] for _ in scores]
+        for row, label, value in zip(
+            rows[order].tolist(), labels[order].tolist(), values[order].tolist(), strict=True
+        ):
+            if top_k is None or len(tags[row]) < top_k:
+                tags[row].append({"label": names[label], "score": value})
+        return tags
 
 
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
