@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,7 @@ from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClass
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.data import encode_labels, find_text_column, stratified_split, tokenize
 from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
+from hf_rnn_multilabel.hub import push
 from hf_rnn_multilabel.metrics.multilabel.multilabel import (
     apply_thresholds,
     decision_metrics,
@@ -50,6 +51,8 @@ from hf_rnn_multilabel.metrics.multilabel.multilabel import (
     ranking_metrics,
 )
 from hf_rnn_multilabel.model_card import build_card
+from hf_rnn_multilabel.provenance import describe_dataset, describe_training, processor, shown_name
+from hf_rnn_multilabel.report import BINS, expected_calibration_error, plot_all
 from hf_rnn_multilabel.thresholds import ThresholdMethod, best_threshold, tune
 from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
@@ -57,7 +60,8 @@ from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 logger = logging.getLogger(__name__)
 
 DEMO = Path(hf_rnn_multilabel.__file__).parent / "demo"
-METRICS = "metrics.json"
+METRICS, WEIGHTS = "metrics.json", "model.safetensors"
+TIMED = 1000  # texts whose tagging is timed for the card
 SPLITS = ("train", "validation", "test")
 # "None" and "NA" are words like any other; an empty field is a missing one.
 CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}
@@ -110,10 +114,15 @@ class ModelArguments:
     trust_remote_code: bool = field(default=False, metadata={"help": "Execute the code of `model_name_or_path`."})
 
 
+# The settings of the net, of which a checkpoint keeps its own.
+ARCHITECTURE = {each.name for each in fields(RnnMultilabelConfig)} & {each.name for each in fields(ModelArguments)}
+
+
 @dataclass
 class DataArguments:
     dataset_name: str | None = field(default=None, metadata={"help": "On the Hub; else files, else the demo."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Its commit, branch or tag."})
     train_file: str | None = field(default=None, metadata={"help": "json, jsonl, csv or parquet, also .gz."})
     validation_file: str | None = field(default=None, metadata={"help": "Else a part of train is split off."})
     test_file: str | None = field(default=None, metadata={"help": "Evaluated once, at the end."})
@@ -122,6 +131,10 @@ class DataArguments:
         default=None, metadata={"help": "The label column, or several 0/1 columns; else it is looked for."}
     )
     label_separator: str | None = field(default=None, metadata={"help": "What separates labels within a string."})
+    label_list: list[str] | None = field(
+        default=None,
+        metadata={"help": "All labels in the order of their ids, or a file of them; else those of train."},
+    )
     unknown_labels: str = field(default="error", metadata={"help": "Labels that train lacks: error or drop."})
     validation_share: float = field(default=0.1, metadata={"help": "Share of train split off when there is none."})
     max_length: int = field(default=256, metadata={"help": "Tokens at which a text is cut."})
@@ -129,6 +142,16 @@ class DataArguments:
         default="shrunk", metadata={"help": "The thresholds that the model keeps; see `thresholds.tune`."}
     )
     linear_baseline: bool = field(default=False, metadata={"help": "Train TF-IDF with logistic regression beside it."})
+
+
+@dataclass
+class CardArguments:
+    """What a stranger wants to know of the model, and only its author can say."""
+
+    license: str | None = field(default=None, metadata={"help": "The model's licence, as apache-2.0."})
+    language: list[str] | None = field(default=None, metadata={"help": "Languages of the texts, as en."})
+    dataset_title: str | None = field(default=None, metadata={"help": "The data set's name; else its file's or id."})
+    dataset_license: str | None = field(default=None, metadata={"help": "The data set's licence, as cc-by-4.0."})
 
 
 @dataclass
@@ -159,17 +182,18 @@ class TrainingArguments(transformers.TrainingArguments):
         default=True, metadata={"help": "Else a run that goes on forgets how long it has waited for a gain."}
     )
     early_stopping_patience: int = field(default=3, metadata={"help": "Evaluations without a gain before the stop."})
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "With `push_to_hub`, when: the finished folder, or checkpoints before it too."},
+    )
 
 
 def load_rows(args: DataArguments) -> DatasetDict:
     """The raw splits: from the Hub, from files, or the bundled ones."""
     if args.dataset_name is not None:
-        dataset = load_dataset(args.dataset_name, args.dataset_config_name)
+        dataset = load_dataset(args.dataset_name, args.dataset_config_name, revision=args.dataset_revision)
     else:
-        given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
-        files = {split: path for split, path in given.items() if path is not None}
-        if not files:
-            files = {split: str(DEMO / f"{split}.jsonl") for split in SPLITS}
+        files = local_files(args)
         if "train" not in files:
             raise ValueError("A validation or test file is given, but no `--train_file`.")
         missing = [path for path in files.values() if not os.path.exists(path)]
@@ -191,11 +215,35 @@ def load_rows(args: DataArguments) -> DatasetDict:
     return DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
 
 
+def local_files(args: DataArguments) -> dict[str, str]:
+    """The splits' files: those that are given, else the bundled ones."""
+    given = {"train": args.train_file, "validation": args.validation_file, "test": args.test_file}
+    files = {split: path for split, path in given.items() if path is not None}
+    return files or {split: str(DEMO / f"{split}.jsonl") for split in SPLITS}
+
+
 def file_format(path: str) -> str:
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in (".gz", ".zst", ".bz2", ".xz")]
     if not suffixes or suffixes[-1] not in FORMATS:
         raise ValueError(f"Cannot tell the format of {path!r}; its name must end in one of {list(FORMATS)}.")
     return suffixes[-1]
+
+
+def label_list(args: DataArguments) -> list[str] | None:
+    """The names as they are given, or the lines of the one file that is."""
+    given = args.label_list
+    if given is not None and len(given) == 1 and os.path.isfile(given[0]):
+        return [line for line in Path(given[0]).read_text(encoding="utf-8").splitlines() if line.strip()]
+    return given
+
+
+def describe_source(args: DataArguments, card_args: CardArguments, train: Dataset) -> dict:
+    """What the card says of the data: as `describe_dataset`, but for what the arguments know better."""
+    is_demo = args.dataset_name is None and args.train_file is None
+    name = "the bundled product descriptions" if is_demo else args.dataset_name or Path(str(args.train_file)).name
+    source = describe_dataset(train, name, local_files(args) if args.dataset_name is None else None)
+    known = {"name": card_args.dataset_title, "license": card_args.dataset_license or ("cc0-1.0" if is_demo else None)}
+    return source | {key: value for key, value in known.items() if value is not None}
 
 
 def make_tokenizer(args: ModelArguments, data_args: DataArguments, texts: list[str]):
@@ -235,6 +283,12 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
         "thresholds": None,
     }
     if args.model_name_or_path is not None:
+        changed = [name for name in sorted(ARCHITECTURE) if getattr(args, name) != getattr(ModelArguments(), name)]
+        if changed:
+            raise ValueError(
+                f"{changed} are given, but the net is that of {args.model_name_or_path!r}; leave them out, or start a "
+                "new net without `--model_name_or_path`."
+            )
         return load_model(args.model_name_or_path, labels, args.trust_remote_code)
     config = RnnMultilabelConfig(
         vocab_size=len(tokenizer),
@@ -340,19 +394,21 @@ def print_results(facts: dict) -> None:
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))  # type: ignore[arg-type]
-    model_args, data_args, args = parser.parse_args_into_dataclasses()
+    parser = HfArgumentParser((ModelArguments, DataArguments, CardArguments, TrainingArguments))  # type: ignore[arg-type]
+    model_args, data_args, card_args, args = parser.parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     checkpoint = prepare_output(Path(args.output_dir))
     set_seed(args.seed)
 
     # 1. Rows, labels, splits.
     dataset = load_rows(data_args)
+    source = describe_source(data_args, card_args, dataset["train"])
     text_column = data_args.text_column or find_text_column(dataset["train"])
     label_column = data_args.label_column
     dataset, encoding = encode_labels(
         dataset,
         label_column[0] if label_column is not None and len(label_column) == 1 else label_column,
+        label_names=label_list(data_args),
         separator=data_args.label_separator,
         unknown_labels=data_args.unknown_labels,
     )
@@ -374,7 +430,7 @@ def main() -> None:
         print(f"{split}: {rows[split]:,} texts, {count:,} cut at {data_args.max_length} tokens.")
 
     linear = {}
-    if data_args.linear_baseline:
+    if data_args.linear_baseline and args.process_index == 0:
         held_out = [split for split in SPLITS[1:] if split in dataset]
         found = linear_scores(texts["train"], labels["train"], *(texts[split] for split in held_out))
         linear = dict(zip(held_out, found, strict=True))
@@ -417,40 +473,80 @@ def main() -> None:
         for split, found in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
             results[split] += found
 
-    # 5. One folder with everything.
+    # 5. One folder with everything, and the Hub.
+    if not trainer.is_world_process_zero():
+        return
+    # Not `trainer.save_model()`, which adds its arguments as a pickle.
+    model.save_pretrained(args.output_dir)
+    tokenizer.save_pretrained(args.output_dir)
     final = "test" if "test" in scores else "validation"
-    tags = apply_thresholds(scores[final], model.config.label_thresholds)
+    thresholds = model.config.label_thresholds
+    tagger = pipeline("multi-label-tagging", model=args.output_dir)  # type: ignore[call-overload]
+    started = time.perf_counter()
+    tagger(texts[final][:TIMED], batch_size=args.per_device_eval_batch_size)
+    tag_seconds = time.perf_counter() - started
     facts = {
         "name": Path(args.output_dir).resolve().name,
+        **{key: value for key in ("license", "language") if (value := getattr(card_args, key)) is not None},
+        "dataset": source,
         **results,
         "labels": [
             row | {"train": encoding.counts[row["label"]], "threshold": model.config.thresholds[row["label"]]}
-            for row in per_label_metrics(tags, truth[final], names)
+            for row in per_label_metrics(apply_thresholds(scores[final], thresholds), truth[final], names)
         ],
         "threshold_method": data_args.threshold_method,
+        "calibration": {
+            "expected_calibration_error": expected_calibration_error(scores[final], truth[final]),
+            "bins": BINS,
+        },
+        "plots": plot_all(scores[final], truth[final], names, thresholds, args.output_dir),
         "label_form": str(encoding),
         "rows": rows,
         "truncated": truncated,
         "max_length": data_args.max_length,
         "parameters": model.num_parameters(),
+        "bytes": (Path(args.output_dir) / WEIGHTS).stat().st_size,
         "steps": trainer.state.global_step,
         "seed": args.seed,
         "train_seconds": train_seconds,
+        "training": describe_training(trainer)
+        | {
+            "embeddings_from": shown_name(model_args.embeddings_from),
+            "started_from": shown_name(model_args.model_name_or_path),
+            "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
+        },
+        "speed": {
+            "texts_per_second": len(texts[final][:TIMED]) / tag_seconds,
+            "batch_size": args.per_device_eval_batch_size,
+            "threads": torch.get_num_threads(),
+            "processor": processor(),
+        },
         "versions": {name: version(name) for name in ("hf-rnn-multilabel", "torch", "transformers", "datasets")},
     }
-    if trainer.is_world_process_zero():
-        # Not `trainer.save_model()`, which adds its arguments as a pickle.
-        model.save_pretrained(args.output_dir)
-        tokenizer.save_pretrained(args.output_dir)
-        build_card(model.config, facts).save(Path(args.output_dir) / "README.md")
-        (Path(args.output_dir) / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-        print_results(facts)
-        tagger = pipeline("multi-label-tagging", model=args.output_dir)  # type: ignore[call-overload]
-        print()
-        for text in texts[final][:3]:
-            tags_of_text = ", ".join(f"{tag['label']} {tag['score']:.2f}" for tag in tagger(text)) or "no tag"
-            print(f"{text[:100]!r}\n    -> {tags_of_text}")
-        print(f"\nSaved in {args.output_dir}.")
+    build_card(model.config, facts).save(Path(args.output_dir) / "README.md")
+    (Path(args.output_dir) / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    print_results(facts)
+    print()
+    for text in texts[final][:3]:
+        tags_of_text = ", ".join(f"{tag['label']} {tag['score']:.2f}" for tag in tagger(text)) or "no tag"
+        print(f"{text[:100]!r}\n    -> {tags_of_text}")
+    print(f"\nSaved in {args.output_dir}.")
+    if args.push_to_hub:
+        commit = push(
+            args.output_dir,
+            args.hub_model_id or Path(args.output_dir).resolve().name,
+            private=args.hub_private_repo,
+            revision=args.hub_revision,
+            token=args.hub_token,
+        )
+        print(f"Pushed as revision {commit.oid}: {commit.commit_url}")
+
+
+def tokenizer_origin(args: ModelArguments) -> str:
+    """Where the tokenizer came from, in words."""
+    taken_from = args.model_name_or_path or args.tokenizer_name or args.embeddings_from
+    is_trained = taken_from is None or (args.embeddings_from == taken_from and os.path.isfile(taken_from))
+    return "trained on the training texts" if is_trained else f"that of {shown_name(taken_from)}"
 
 
 def prepare_output(folder: Path) -> str | None:

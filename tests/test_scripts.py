@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
@@ -39,14 +40,15 @@ from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultila
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.data import encode_labels
 from hf_rnn_multilabel.metrics.multilabel.multilabel import compute_scores, per_label_metrics
+from hf_rnn_multilabel.model_card import build_card
 from hf_rnn_multilabel.tokenization import train_tokenizer
 
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 WORDS = ["lamp", "desk", "wood", "garden", "chair", "blue", "tree", "light", "pen", "oak"]
 LABELS = ["lighting", "office", "timber"]
-SIZES = ["--hidden_size", "8", "--embedding_size", "8", "--per_device_train_batch_size", "16"]
-SMALL = [*SIZES, "--num_train_epochs", "1", "--use_cpu", "--disable_tqdm", "true"]
+SHORT = ["--per_device_train_batch_size", "16", "--num_train_epochs", "1", "--use_cpu", "--disable_tqdm", "true"]
+SMALL = ["--hidden_size", "8", "--embedding_size", "8", *SHORT]
 NO_DROPOUT = ["--embedding_dropout", "0", "--hidden_dropout", "0", "--classifier_dropout", "0", "--word_dropout", "0"]
 CODE = {"configuration_rnn_multilabel.py", "modeling_rnn_multilabel.py", "pipeline_rnn_multilabel.py"}
 
@@ -215,6 +217,37 @@ def test_the_linear_model_stands_beside_with_its_own_figures(trained):
     assert facts["test"][3]["f1_micro"] == pytest.approx(compute_scores(scores, truth[1])["f1_micro"])
 
 
+def test_the_card_is_that_of_the_facts_and_its_plots_lie_beside_it(trained):
+    facts = metrics_of(trained)
+    card = (trained / "README.md").read_text()
+    assert card == str(build_card(AutoConfig.from_pretrained(trained), facts))
+    assert facts["plots"]
+    for path in facts["plots"]:
+        assert (trained / path).read_bytes().startswith(b"\x89PNG")
+        assert f"]({path})" in card
+
+
+def test_the_facts_say_where_the_model_came_from(trained, files):
+    facts = metrics_of(trained)
+    assert (facts["dataset"]["name"], facts["dataset"]["id"]) == ("train.jsonl.gz", None)
+    assert len(set(facts["dataset"]["revisions"].values())) == 3
+    assert str(trained.parent) not in json.dumps(facts) and str(Path(files["train"]).parent) not in json.dumps(facts)
+    assert facts["training"]["batch_size"] == 16 and facts["training"]["learning_rate"] == 0.03
+    assert 1 <= facts["training"]["best_epoch"] <= facts["training"]["epochs"] == 12
+    assert "trained on the training texts" in facts["training"]["tokenizer"]
+    assert facts["bytes"] == (trained / "model.safetensors").stat().st_size
+    assert facts["speed"]["texts_per_second"] > 0
+
+
+def test_a_card_of_the_authors_words_has_them(tmp_path, train_and_validation):
+    told = ["--license", "mit", "--language", "en", "de", "--dataset_title", "Lamps", "--dataset_license", "cc0-1.0"]
+    run_train(tmp_path / "model", *train_and_validation, *told)
+    data = ModelCard.load(tmp_path / "model" / "README.md").data
+    assert (data.license, data.language) == ("mit", ["en", "de"])
+    assert {result.dataset_name for result in data.eval_results} == {"Lamps"}
+    assert metrics_of(tmp_path / "model")["dataset"]["license"] == "cc0-1.0"
+
+
 def test_a_trained_folder_opens_with_the_pipelines_and_the_auto_classes(trained):
     assert type(AutoModel.from_pretrained(trained)) is RnnMultilabelModel
     assert type(AutoModelForSequenceClassification.from_pretrained(trained)) is RnnMultilabelForSequenceClassification
@@ -381,6 +414,17 @@ def test_one_column_a_label_is_taken_by_naming_the_columns(tmp_path):
     assert [row["label"] for row in facts["labels"]] == LABELS[1:]
 
 
+@pytest.mark.parametrize("is_file", [False, True])
+def test_labels_may_be_named_one_by_one_or_in_a_file(tmp_path, is_file):
+    ids = [row | {"labels": [LABELS.index(name) for name in row["labels"]]} for row in make_rows(80)]
+    path = write_jsonl(tmp_path / "rows.jsonl", ids)
+    names = ["x", "y z", "w"]
+    (tmp_path / "labels.txt").write_text("\n".join(names) + "\n")
+    given = [tmp_path / "labels.txt"] if is_file else names
+    run_train(tmp_path / "model", "--train_file", path, "--label_list", *given)
+    assert AutoConfig.from_pretrained(tmp_path / "model").label_names == names
+
+
 @pytest.mark.parametrize("always", [True, False], ids=["on_every_text", "on_some"])
 def test_a_single_label_is_enough(tmp_path, always):
     rows = [row | {"labels": ["lighting"] * (always or "lamp" in row["text"])} for row in make_rows(60)]
@@ -486,7 +530,8 @@ def test_a_trained_folder_with_other_labels_gets_a_new_head(trained, names):
 def test_fine_tuning_on_other_labels_saves_the_new_labels_and_thresholds(tmp_path, trained):
     path = write_jsonl(tmp_path / "rows.jsonl", make_rows(80, ["x", "y", "z"]))
     arguments = ["--train_file", path, "--model_name_or_path", trained, "--balance_positives"]
-    run_train(tmp_path / "model", *arguments)
+    run(train, "--output_dir", tmp_path / "model", *SHORT, *arguments)
+    assert metrics_of(tmp_path / "model")["training"]["started_from"] == "trained"
     config = AutoConfig.from_pretrained(tmp_path / "model")
     assert config.label_names == ["x", "y", "z"] == list(config.thresholds) == list(config.label_frequencies)
     assert config.positive_weights == "balanced"
@@ -509,6 +554,11 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_told(tmp_path, trained, ber
         },
         r"is a 'bert' model; give a 'rnn_multilabel' one": {"model_name_or_path": str(bert)},
         r"brings its own tokenizer": {"model_name_or_path": str(trained), "embeddings_from": str(bert)},
+        r"\['cell_type', 'pooling'\] are given, but the net is that of": {
+            "model_name_or_path": str(trained),
+            "cell_type": "rnn",
+            "pooling": ["max"],
+        },
     }
     for message, arguments in wrong.items():
         with pytest.raises(ValueError, match=message):
