@@ -63,7 +63,7 @@ def describe_training(trainer: Trainer) -> dict[str, Any]:
 
 def shown_name(name_or_path: str | None) -> str | None:
     """An id as it is; of a path the last part alone, since the rest is private."""
-    return Path(name_or_path).resolve().name if name_or_path and os.path.exists(name_or_path) else name_or_path
+    return Path(name_or_path).absolute().name if name_or_path and os.path.exists(name_or_path) else name_or_path
 
 
 def processor() -> str:

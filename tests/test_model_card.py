@@ -54,7 +54,7 @@ SECTIONS = [
     "Versions",
     "Citation",
 ]
-GOEMOTIONS = Path(__file__).parents[1] / "model_cards" / "goemotions" / "metrics.json"
+CARDS = Path(__file__).parents[1] / "model_cards"
 
 
 def metrics(model, thresholds, f1):
@@ -229,8 +229,8 @@ def test_whatever_is_missing_no_heading_is_empty_and_no_sentence_is_broken(missi
         assert not re.search(r"(?<!\.)\.\.(?!\.)|None|nan|\{\{|\{%|,,|  \w|\(\)", prose), without
 
 
-def test_facts_of_before_the_new_groups_still_render():
-    facts = json.loads(GOEMOTIONS.read_text(encoding="utf-8"))
+def test_the_facts_of_the_least_run_render():
+    facts = make_facts()
     old = {key: facts[key] for key in facts if key not in ("dataset", "license", "language", "calibration", "plots")}
     for key in ("bytes", "training", "speed"):
         old.pop(key, None)
@@ -632,3 +632,14 @@ def test_a_saved_card_loads_as_it_was(names, tmp_path):
     assert loaded.data.eval_results == card.data.eval_results and len(loaded.data.eval_results) == 24
     assert loaded.data.model_name == "tagger"
     assert loaded.text.endswith("```\n") and not loaded.text.endswith("\n\n")
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in CARDS.glob("*/metrics.json")))
+def test_the_cards_of_this_repository_are_those_of_their_facts(name):
+    facts = json.loads((CARDS / name / "metrics.json").read_text(encoding="utf-8"))
+    config = RnnMultilabelConfig.from_pretrained(CARDS / name)
+    assert (CARDS / name / "README.md").read_text(encoding="utf-8") == str(build_card(config, facts))
+    assert {path.relative_to(CARDS / name).as_posix() for path in (CARDS / name).glob("plots/*")} == set(
+        facts["plots"]
+    )
+    assert f"## {name}\n" in (CARDS / "README.md").read_text(encoding="utf-8")
