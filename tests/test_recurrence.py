@@ -73,12 +73,27 @@ def test_steps_are_taken_in_the_given_order():
     assert torch.equal(taken, torch.stack([states[0, [2, 0, 1]], states[1, [0, 2, 2]]]))
 
 
-def test_a_direction_equals_the_bare_cell_of_torch(build_config, cell_type):
+@pytest.mark.parametrize("lengths", [[6, 6, 6], [6, 2, 1], [1, 4, 6], [0, 6, 0], [3, 3, 3], [0, 0, 0]], ids=str)
+def test_a_direction_equals_the_bare_cell_of_torch(build_config, cell_type, lengths):
     direction = draw_weights(RnnMultilabelDirection(build_config(cell_type=cell_type), input_size=4))
     inputs = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(
-        direction(inputs), run_cell(cell_type, direction.state_dict(), inputs), atol=1e-6, rtol=0
+    lengths = torch.tensor(lengths)
+    valid = (torch.arange(6) < lengths[:, None]).unsqueeze(-1)
+    expected = run_cell(cell_type, direction.state_dict(), inputs)
+    torch.testing.assert_close(direction(inputs, lengths) * valid, expected * valid, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "times"), [([6, 1, 2], [6, 1]), ([2, 6, 6, 3], [6, 3]), ([6, 5, 5], [6]), ([6], [6])]
+)
+def test_the_shorter_half_is_run_apart_where_that_spares_padding(build_config, monkeypatch, lengths, times):
+    direction = draw_weights(RnnMultilabelDirection(build_config(cell_type="gru"), input_size=4))
+    seen, gru = [], torch.gru
+    monkeypatch.setattr(
+        torch, "gru", lambda inputs, *args, **options: seen.append(inputs.shape[1]) or gru(inputs, *args, **options)
     )
+    direction(torch.randn(len(lengths), 6, 4), torch.tensor(lengths))
+    assert seen == times
 
 
 def test_a_layer_equals_the_packed_module_of_torch(build_config, cell_type, bidirectional):
@@ -94,7 +109,7 @@ def test_a_layer_equals_the_packed_module_of_torch(build_config, cell_type, bidi
     packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True)
     expected, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
     valid = (torch.arange(6) < lengths[:, None]).unsqueeze(-1)
-    torch.testing.assert_close(layer(inputs, reversal(lengths, 6)) * valid, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(layer(inputs, lengths, reversal(lengths, 6)) * valid, expected, atol=1e-6, rtol=0)
 
 
 def test_nothing_is_packed_in_the_source():
@@ -133,12 +148,13 @@ def test_recurrent_dropout_drops_weights_in_training_alone_and_once_for_all_step
     config = build_config(cell_type=cell_type, recurrent_dropout=0.5)
     direction = draw_weights(RnnMultilabelDirection(config, input_size=4))
     inputs = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1))
+    lengths = torch.tensor([6, 6, 6])
     weights = {name: weight.clone() for name, weight in direction.state_dict().items()}
     whole = run_cell(cell_type, weights, inputs)
-    torch.testing.assert_close(direction.eval()(inputs), whole, atol=1e-6, rtol=0)
+    torch.testing.assert_close(direction.eval()(inputs, lengths), whole, atol=1e-6, rtol=0)
 
     torch.manual_seed(0)
-    trained = direction.train()(inputs)
+    trained = direction.train()(inputs, lengths)
     torch.manual_seed(0)
     thinned = weights | {"weight_hh": F.dropout(weights["weight_hh"], 0.5)}
     assert (trained - whole).abs().max() > 1e-3

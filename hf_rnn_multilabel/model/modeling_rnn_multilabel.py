@@ -95,28 +95,34 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
             raise ValueError("Give either `input_ids` or `inputs_embeds`, not both and not none.")
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        if input_ids is not None:
-            if input_ids.shape[1] > 0:
-                self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
-            inputs_embeds = self.embed_tokens(input_ids.long())  # an empty text's ids are float
-        batch, time, _ = inputs_embeds.shape
-        if attention_mask is None:
-            attention_mask = inputs_embeds.new_ones(batch, time)
+        inputs = input_ids if inputs_embeds is None else inputs_embeds
+        batch, time = inputs.shape[:2]
         if time == 0:
-            empty = inputs_embeds.new_zeros(batch, 0, self.config.state_size)
-            return BaseModelOutput(
-                last_hidden_state=empty,
-                hidden_states=(inputs_embeds, *[empty] * len(self.layers)) if output_hidden_states else None,
-            )
+            weight = self.embed_tokens.weight
+            sizes = [self.config.embedding_size] + [self.config.state_size] * len(self.layers)
+            empty = tuple(weight.new_zeros(batch, 0, size) for size in sizes)
+            return BaseModelOutput(last_hidden_state=empty[-1], hidden_states=empty if output_hidden_states else None)
+        if input_ids is not None:
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        if attention_mask is None:
+            attention_mask = torch.ones(batch, time, device=inputs.device)
 
         mask = attention_mask.bool()
         order, places = compaction(mask)
-        reversed_steps = reversal(mask.sum(1), time)
-        states = take_steps(inputs_embeds, order)  # (batch, time, embedding)
-        states = self.embedding_dropout(self.word_dropout(states))
+        lengths = mask.sum(1)
+        reversed_steps = reversal(lengths, time)
+        if inputs_embeds is None and output_hidden_states:
+            inputs_embeds = self.embed_tokens(input_ids.long())
+        if inputs_embeds is None:
+            # The steps are moved as ids: as vectors there is more to move.
+            states = self.embed_tokens(input_ids.long().gather(1, order))  # (batch, time, embedding)
+        else:
+            states = take_steps(inputs_embeds, order)
         hidden_states = [inputs_embeds]
+        states = self.embedding_dropout(self.word_dropout(states))
         for index, layer in enumerate(self.layers):
-            states = layer(self.hidden_dropout(states) if index else states, reversed_steps)  # (batch, time, state)
+            states = self.hidden_dropout(states) if index else states
+            states = layer(states, lengths, reversed_steps)  # (batch, time, state)
             if output_hidden_states or index == len(self.layers) - 1:
                 hidden_states.append(take_steps(states, places) * mask.unsqueeze(-1))
         return BaseModelOutput(

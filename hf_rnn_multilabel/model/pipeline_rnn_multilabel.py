@@ -127,7 +127,14 @@ class MultiLabelTaggingPipeline(Pipeline):
                     "table."
                 )
         # `verbose` would warn of an error to come where a long text is read whole, but a recurrence has no limit.
-        tokens = self.tokenizer(texts, truncation=truncation is not False, max_length=max_length, verbose=False)
+        tokens = self.tokenizer(
+            texts,
+            truncation=truncation is not False,
+            max_length=max_length,
+            verbose=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
         if truncation is None and max_length is None and not self._has_warned_of_truncation:
             self._warn_of_truncation(texts, tokens)
         return tokens["input_ids"]

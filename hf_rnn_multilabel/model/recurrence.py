@@ -14,6 +14,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+# Where the shorter half of the texts fits into this share of the time, running it apart was measured to be faster.
+RAGGED = 0.7
 
 
 def compaction(attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,14 +103,39 @@ class RnnMultilabelDirection(nn.Module):
         self.bias_ih = nn.Parameter(torch.empty(rows))
         self.bias_hh = nn.Parameter(torch.empty(rows))
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            inputs: (batch, time, features), the valid steps of each text at its front.
+            lengths: (batch,) int64, their number.
+
+        Returns:
+            (batch, time, hidden_size); what stands at padding is arbitrary.
+        """
         weight_hh = F.dropout(self.weight_hh, self.recurrent_dropout, self.training)
-        return _run_cell(
-            self.cell_type, inputs, [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh], self.training
-        )  # (batch, time, hidden)
+        weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
+        return _run_halves(self.cell_type, inputs, lengths, weights, self.training)
 
 
 @torch.compiler.disable
+def _run_halves(
+    cell_type: str, inputs: torch.Tensor, lengths: torch.Tensor, weights: list[torch.Tensor], training: bool
+) -> torch.Tensor:
+    # On a CPU, padding costs as much as texts do: the shorter half is run for its own time alone.
+    if inputs.device.type == "cpu" and len(lengths) > 1:
+        longer, shorter = lengths.argsort(descending=True).chunk(2)
+        time = max(int(lengths[shorter[0]]), 1)
+        if time <= RAGGED * inputs.shape[1]:
+            states = [
+                _run_cell(cell_type, inputs[longer], weights, training),
+                F.pad(
+                    _run_cell(cell_type, inputs[shorter, :time], weights, training), (0, 0, 0, inputs.shape[1] - time)
+                ),
+            ]
+            return torch.cat(states)[torch.cat([longer, shorter]).argsort()]
+    return _run_cell(cell_type, inputs, weights, training)
+
+
 def _run_cell(cell_type: str, inputs: torch.Tensor, weights: list[torch.Tensor], training: bool) -> torch.Tensor:
     # Dynamo would unroll the recurrence step by step: outside the graph, the library's kernel runs it whole.
     state = inputs.new_zeros(1, inputs.shape[0], weights[1].shape[1])
@@ -134,17 +161,18 @@ class RnnMultilabelLayer(GradientCheckpointingLayer):
         self.forward_direction = RnnMultilabelDirection(config, input_size)
         self.backward_direction = RnnMultilabelDirection(config, input_size) if config.bidirectional else None
 
-    def forward(self, states: torch.Tensor, reversed_steps: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, lengths: torch.Tensor, reversed_steps: torch.Tensor) -> torch.Tensor:
         """
         Args:
             states: (batch, time, features), the valid steps of each text at its front.
+            lengths: (batch,) int64, their number.
             reversed_steps: (batch, time), see `reversal`.
 
         Returns:
             (batch, time, hidden_size per direction); what stands at padding is arbitrary.
         """
-        outputs = self.forward_direction(states)
+        outputs = self.forward_direction(states, lengths)
         if self.backward_direction is None:
             return outputs
-        backward = self.backward_direction(take_steps(states, reversed_steps))
+        backward = self.backward_direction(take_steps(states, reversed_steps), lengths)
         return torch.cat([outputs, take_steps(backward, reversed_steps)], dim=-1)
