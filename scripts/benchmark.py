@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -64,6 +65,8 @@ BARS = {
     "texts/s: our pipeline / our net, stock pipeline": ("least", 2.5),
     "texts/s: ONNX Runtime / our net in torch": ("least", 1.3),
     "one text: fastest / MiniLM-L6, stock pipeline": ("most", 0.15),
+    "two threads of one process together / one: our pipeline": ("least", 1.0),
+    "two threads of one process together / one: ONNX Runtime float32": ("least", 1.0),
     "a million texts: memory at the end / after 10,000": ("most", 1.10),
 }
 
@@ -301,6 +304,7 @@ def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
             latencies["MiniLM-L6, stock pipeline"]
         )
     measure_net_alone(report, texts, folder)
+    measure_two_at_once(report, many, folder)
     for name, code in START_UPS.items():
         if name in taggers:
             source = args.minilm if name.startswith("MiniLM") else folder
@@ -371,6 +375,32 @@ def measure_net_alone(report: Report, texts: list[str], folder: str) -> None:
         report.add("The net alone, batches of 64", name, "texts/s", [len(ordered) / value for value in seconds])
     ratio = median(found["our net in torch"]) / median(found["ONNX Runtime"])
     report.ratios["texts/s: ONNX Runtime / our net in torch"] = ratio
+
+
+def measure_two_at_once(report: Report, texts: list[str], folder: str) -> None:
+    """Two threads of one process, each with a tagger of one thread, against one of them alone on the same cores."""
+    torch.set_num_threads(1)
+    pipes = [pipeline("multi-label-tagging", model=folder) for _ in range(2)]  # type: ignore[call-overload]
+    pairs: dict[str, list[Callable[[list[str]], Any]]] = {
+        "our pipeline": [partial(pipe, batch_size=64) for pipe in pipes]
+    }
+    if find_spec("onnxruntime") is not None and (Path(folder) / "onnx" / "model.onnx").exists():
+        from hf_rnn_multilabel.onnx_tagger import OnnxTagger
+
+        pairs["ONNX Runtime float32"] = [OnnxTagger(Path(folder) / "onnx", threads=1)] * 2
+    with ThreadPoolExecutor(2) as pool:
+        for name, taggers in pairs.items():
+
+            def both(taggers: list[Callable[[list[str]], Any]] = taggers) -> None:
+                list(pool.map(lambda tag: tag(texts), taggers))
+
+            found = race({"one": partial(taggers[0], texts), "two at once": both}, report.args.repeats)
+            report.add("Two at once, a thread each", f"{name}, one", "texts/s", [len(texts) / s for s in found["one"]])
+            together = [2 * len(texts) / seconds for seconds in found["two at once"]]
+            report.add("Two at once, a thread each", f"{name}, two together", "texts/s", together)
+            ratio = 2 * median(found["one"]) / median(found["two at once"])
+            report.ratios[f"two threads of one process together / one: {name}"] = ratio
+    torch.set_num_threads(report.args.threads)
 
 
 FIRST_TAGS = """

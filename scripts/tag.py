@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
 from tqdm import tqdm
 from transformers import HfArgumentParser, Pipeline, pipeline
 
@@ -35,6 +36,7 @@ class Arguments:
     at_least_one: bool = field(default=False, metadata={"help": "Give the best tag where none reaches its threshold."})
     batch_size: int = field(default=64, metadata={"help": "Texts in a batch."})
     window: int = field(default=4096, metadata={"help": "Texts in memory at once, sorted by length into batches."})
+    threads: int | None = field(default=None, metadata={"help": "Of torch; else OMP_NUM_THREADS, else all cores."})
     revision: str | None = field(default=None, metadata={"help": "Of a model on the Hub."})
 
 
@@ -123,6 +125,10 @@ def main() -> None:
         raise ValueError(f"`--output` is the input, {args.input!r}, which would be lost; give another file.")
     if args.window < 1:
         raise ValueError(f"`--window` is {args.window}; it must be at least 1.")
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ValueError(f"`--threads` is {args.threads}; it must be at least 1.")
+        torch.set_num_threads(args.threads)
     tagger = pipeline(  # type: ignore[call-overload]
         "multi-label-tagging",
         model=args.model,

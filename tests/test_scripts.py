@@ -689,6 +689,29 @@ def test_options_reach_the_pipeline(tmp_path, trained, tagger, options):
         assert found == [[tag["label"] for tag in row] for row in expected]
 
 
+def test_the_number_of_threads_can_be_set(tmp_path, trained):
+    path = write_jsonl(tmp_path / "rows.jsonl", make_rows(3))
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            run(
+                tag,
+                "--model",
+                trained,
+                "--input",
+                path,
+                "--output",
+                tmp_path / f"{threads}.jsonl",
+                "--threads",
+                threads,
+            )
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(ValueError, match="`--threads` is 0; it must be at least 1"):
+        run(tag, "--model", trained, "--input", path, "--threads", 0)
+
+
 @pytest.mark.parametrize("window", [1, 2, len(TEXTS)])
 def test_windows_change_nothing(tagger, tags, window):
     rows = [{"text": text} for text in TEXTS]
