@@ -119,6 +119,25 @@ class Report:
         return "\n".join(lines).strip() + "\n"
 
 
+def summary(found: dict[str, Any]) -> str:
+    """The table of the README, from what benchmark.json holds: every path of tagging with its medians."""
+    columns = {
+        "Tagging in batches": "texts/s in batches",
+        "One text: p50, and p5 to p95": "one text",
+        "From start to the first tags, imports included": "start to first tags",
+        "Peak memory of that": "memory of that",
+    }
+    shown: dict[str, dict[str, str]] = {}
+    for row in found["rows"]:
+        if row["section"] in columns:
+            unit = "" if row["unit"] == "texts/s" else f" {row['unit']}"
+            shown.setdefault(row["name"], {})[row["section"]] = f"{float(format(row['median'], '.2g')):,g}{unit}"
+    lines = [f"| | {' | '.join(columns.values())} |", "|---" * (1 + len(columns)) + "|"]
+    lines += [f"| {name} | {' | '.join(cells.get(key, '') for key in columns)} |" for name, cells in shown.items()]
+    machine = f"{found['processor']}, {found['threads']} threads, {found['product_rate'] / 1e9:.0f} GFLOP/s"
+    return "\n".join([f"{machine} in a float32 matrix product:", "", *lines])
+
+
 def is_met(name: str, value: float) -> bool:
     kind, bar = BARS[name]
     return value <= bar if kind == "most" else value >= bar
@@ -528,7 +547,13 @@ def main() -> None:
     print("\n" + markdown)
     if args.output is not None:
         Path(args.output).mkdir(parents=True, exist_ok=True)
-        found = {"product_rate": report.product_rate, "rows": report.rows, "ratios": report.ratios}
+        found = {
+            "processor": processor(),
+            "threads": args.threads,
+            "product_rate": report.product_rate,
+            "ratios": report.ratios,
+            "rows": report.rows,
+        }
         (Path(args.output) / "benchmark.json").write_text(json.dumps(found, indent=2) + "\n")
         (Path(args.output) / "benchmark.md").write_text(markdown)
     if args.check:
