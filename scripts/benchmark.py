@@ -25,7 +25,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import (
@@ -126,6 +131,7 @@ def summary(found: dict[str, Any]) -> str:
         "One text: p50, and p5 to p95": "one text",
         "From start to the first tags, imports included": "start to first tags",
         "Peak memory of that": "memory of that",
+        "Weights on disk": "weights",
     }
     shown: dict[str, dict[str, str]] = {}
     for row in found["rows"]:
@@ -289,7 +295,7 @@ def measure_epoch(report: Report, texts: list[str]) -> None:
 def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
     """Texts a second in batches, one text's latency, and what each path costs to start and to keep."""
     args = report.args
-    taggers = load_taggers(args, folder)
+    taggers = load_taggers(args, texts, folder)
     many = list(islice(cycle(texts), args.number))
     slow = [name for name in taggers if name.startswith(("MiniLM", "DistilBERT"))]
     numbers = {name: len(many) // 8 if name in slow else len(many) for name in taggers}
@@ -322,6 +328,15 @@ def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
         report.ratios["one text: fastest / MiniLM-L6, stock pipeline"] = best / median(
             latencies["MiniLM-L6, stock pipeline"]
         )
+    kept = {
+        "our pipeline": (folder, "model.safetensors"),
+        "ONNX Runtime float32": (folder, "onnx/model.onnx"),
+        "ONNX Runtime int8": (folder, "onnx/model_int8.onnx"),
+        "MiniLM-L6, stock pipeline": (args.minilm, "model.safetensors"),
+    }
+    for name, (parent, file) in kept.items():
+        if name in taggers:
+            report.add("Weights on disk", name, "MB", [(Path(str(parent)) / file).stat().st_size / 1e6])
     measure_net_alone(report, texts, folder)
     measure_two_at_once(report, many, folder)
     for name, code in START_UPS.items():
@@ -334,7 +349,16 @@ def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
             report.add("Peak memory of that", name, "MB", [each["bytes"] / 1e6 for each in found])
 
 
-def load_taggers(args: Arguments, folder: str) -> dict[str, Callable[[list[str]], Any]]:
+def linear_tagger(texts: list[str]) -> Callable[[list[str]], Any]:
+    """TF-IDF with a logistic regression a label, of the baseline's settings; its labels are drawn."""
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=200_000)
+    labels = np.random.default_rng(0).random((len(texts), len(LABELS))) < 0.1
+    model = make_pipeline(vectorizer, OneVsRestClassifier(LogisticRegression(C=5, solver="liblinear")))
+    model.fit(texts, labels)
+    return lambda some: [np.flatnonzero(row) for row in model.predict_proba(some) >= 0.5]
+
+
+def load_taggers(args: Arguments, texts: list[str], folder: str) -> dict[str, Callable[[list[str]], Any]]:
     """Each path as a function of a list of texts; those whose packages or folders are absent are left out."""
     ours = pipeline("multi-label-tagging", model=folder)  # type: ignore[call-overload]
     stock = pipeline("text-classification", model=folder, top_k=None)
@@ -344,6 +368,7 @@ def load_taggers(args: Arguments, folder: str) -> dict[str, Callable[[list[str]]
         "our pipeline": lambda some: ours(some, batch_size=64),
         "our pipeline, torch.compile": lambda some: compiled(some, batch_size=64),
         "our net, stock pipeline": lambda some: stock(some, batch_size=64),
+        "TF-IDF + LR": linear_tagger(texts),
     }
     if find_spec("onnxruntime") is not None:
         from hf_rnn_multilabel.onnx_tagger import OnnxTagger
@@ -406,7 +431,7 @@ def measure_two_at_once(report: Report, texts: list[str], folder: str) -> None:
     if find_spec("onnxruntime") is not None and (Path(folder) / "onnx" / "model.onnx").exists():
         from hf_rnn_multilabel.onnx_tagger import OnnxTagger
 
-        pairs["ONNX Runtime float32"] = [OnnxTagger(Path(folder) / "onnx", threads=1)] * 2
+        pairs["ONNX Runtime float32"] = [OnnxTagger(Path(folder) / "onnx", threads=1) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         for name, taggers in pairs.items():
 

@@ -314,6 +314,17 @@ def test_a_window_of_long_texts_holds_few_of_them(pipe, tagger, monkeypatch):
     assert max(sizes) < 30 + max(map(len, many_texts()))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5, None])
+def test_the_number_of_threads_does_not_change_the_tags(folder, tagger, threads):
+    texts = TEXTS * 5
+    assert OnnxTagger(folder, threads=threads)(texts, batch_size=2) == tagger(texts, batch_size=2)
+
+
+def test_no_threads_are_a_clear_error(folder):
+    with pytest.raises(ValueError, match="`threads` is 0; it must be at least 1"):
+        OnnxTagger(folder, threads=0)
+
+
 def test_two_threads_may_share_a_tagger(tagger):
     texts = many_texts() * 3
     lengths = [None, 2, 3, 5, 6, 7] * 4  # more than are kept
