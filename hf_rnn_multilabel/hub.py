@@ -237,7 +237,10 @@ def _card(folder: Path, config: RnnMultilabelConfig, repo_id: str | None) -> str
     """The folder's card, with the repository's name in it unless somebody has edited it."""
     facts: dict[str, Any] = {"name": folder.resolve().name}
     if (folder / METRICS).is_file():
-        facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        try:
+            facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{str(folder / METRICS)!r} is no JSON ({error}); remove it or train again.") from error
     if (folder / CARD).is_file():
         card = (folder / CARD).read_text(encoding="utf-8")
         if card != str(build_card(config, facts)):

@@ -641,7 +641,20 @@ def written(name: str, text: str) -> Callable[[Path], Any]:
     return lambda folder: (folder / name).write_text(text)
 
 
+def sparse(name: str, size: int) -> Callable[[Path], Any]:
+    def make(folder: Path) -> None:
+        with open(folder / name, "wb") as file:
+            file.truncate(size)
+
+    return make
+
+
 FOLDERS = {
+    "a file over the limit": (
+        sparse("model.onnx", 50 * 10**9 + 1),
+        "ValueError: .*'model.onnx' has 50,000,000,001 bytes",
+    ),
+    "broken facts": (written("metrics.json", "{"), "ValueError: .*metrics.json.*no JSON"),
     "no configuration": (without("config.json"), "FileNotFoundError: .*config.json"),
     "another type": (written("config.json", '{"model_type": "bert"}'), "ValueError: .*'bert'"),
     "no weights": (without("model.safetensors"), "FileNotFoundError: .*model.safetensors"),
