@@ -53,6 +53,9 @@ NO_DROPOUT = ["--embedding_dropout", "0", "--hidden_dropout", "0", "--classifier
 CODE = {"configuration_rnn_multilabel.py", "modeling_rnn_multilabel.py", "pipeline_rnn_multilabel.py"}
 
 
+sys.path.append(str(SCRIPTS))
+
+
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)

@@ -1,0 +1,124 @@
+"""What `train.py` can be told: of the net, of the data, of the model card, and of the training."""
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import torch
+import transformers
+
+from hf_rnn_multilabel import RnnMultilabelConfig
+from hf_rnn_multilabel.thresholds import ThresholdMethod
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A trained recurrent model to start from; else a new one is made."}
+    )
+    tokenizer_name: str | None = field(
+        default=None, metadata={"help": "A tokenizer to take, by name or folder; else one is trained on the texts."}
+    )
+    tokenizer_algorithm: Literal["wordpiece", "bpe", "unigram", "word"] = field(
+        default="wordpiece", metadata={"help": "wordpiece, bpe, unigram or word."}
+    )
+    vocab_size: int = field(default=30_000, metadata={"help": "Most tokens of a trained tokenizer."})
+    lowercase: bool = field(default=True, metadata={"help": "Whether a trained tokenizer lower-cases."})
+    embeddings_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "Start the embeddings from another model's (name or folder; its tokenizer is taken too, pruned to "
+            "the tokens of the training texts) or from a file of word vectors (GloVe, word2vec)."
+        },
+    )
+    cell_type: Literal["rnn", "gru", "lstm"] = field(default="lstm", metadata={"help": "rnn, gru or lstm."})
+    embedding_size: int = field(default=192, metadata={"help": "Unless `embeddings_from` brings its own."})
+    hidden_size: int = field(default=256, metadata={"help": "Size of a state, per direction."})
+    num_hidden_layers: int = field(default=1, metadata={"help": "Recurrent layers."})
+    bidirectional: bool = field(default=True, metadata={"help": "Whether to read the text from both ends."})
+    pooling: list[str] = field(
+        default_factory=lambda: ["attention", "max"],
+        metadata={"help": "One or several of last, mean, max, attention, label_attention."},
+    )
+    embedding_dropout: float = field(default=0.4, metadata={"help": "Dropout on the embeddings."})
+    word_dropout: float = field(default=0.0, metadata={"help": "Share of the words dropped in training."})
+    hidden_dropout: float = field(default=0.4, metadata={"help": "Dropout between layers."})
+    recurrent_dropout: float = field(default=0.0, metadata={"help": "DropConnect on the recurrent weights."})
+    classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
+    balance_positives: bool = field(
+        default=False, metadata={"help": "Weigh the rare labels' positives up in the loss (capped)."}
+    )
+    trust_remote_code: bool = field(default=False, metadata={"help": "Execute the code of `model_name_or_path`."})
+
+
+# The settings of the net, of which a checkpoint keeps its own.
+ARCHITECTURE = {each.name for each in fields(RnnMultilabelConfig)} & {each.name for each in fields(ModelArguments)}
+
+
+@dataclass
+class DataArguments:
+    dataset_name: str | None = field(default=None, metadata={"help": "On the Hub; else files, else the demo."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Its commit, branch or tag."})
+    train_file: str | None = field(default=None, metadata={"help": "json, jsonl, csv or parquet, also .gz."})
+    validation_file: str | None = field(default=None, metadata={"help": "Else a part of train is split off."})
+    test_file: str | None = field(default=None, metadata={"help": "Evaluated once, at the end."})
+    text_column: str | None = field(default=None, metadata={"help": "Else it is looked for."})
+    label_column: list[str] | None = field(
+        default=None, metadata={"help": "The label column, or several 0/1 columns; else it is looked for."}
+    )
+    label_separator: str | None = field(default=None, metadata={"help": "What separates labels within a string."})
+    label_list: list[str] | None = field(
+        default=None,
+        metadata={"help": "All labels in the order of their ids, or a file of them; else those of train."},
+    )
+    unknown_labels: str = field(default="error", metadata={"help": "Labels that train lacks: error or drop."})
+    validation_share: float = field(default=0.1, metadata={"help": "Share of train split off when there is none."})
+    max_length: int = field(default=256, metadata={"help": "Tokens at which a text is cut."})
+    threshold_method: ThresholdMethod = field(
+        default="shrunk", metadata={"help": "The thresholds that the model keeps; see `thresholds.tune`."}
+    )
+    linear_baseline: bool = field(default=False, metadata={"help": "Train TF-IDF with logistic regression beside it."})
+
+
+@dataclass
+class CardArguments:
+    """What a stranger wants to know of the model, and only its author can say."""
+
+    license: str | None = field(default=None, metadata={"help": "The model's licence, as apache-2.0."})
+    language: list[str] | None = field(default=None, metadata={"help": "Languages of the texts, as en."})
+    dataset_title: str | None = field(default=None, metadata={"help": "The data set's name; else its file's or id."})
+    dataset_license: str | None = field(default=None, metadata={"help": "The data set's licence, as cc-by-4.0."})
+
+
+@dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    """The stock arguments with the defaults of this recipe."""
+
+    output_dir: str = field(default="outputs/model", metadata={"help": "Everything is saved here."})
+    learning_rate: float = field(
+        default=0, metadata={"help": "Highest one. 0: 4e-3, or 2e-3 where the embeddings come from elsewhere."}
+    )
+    num_train_epochs: float = field(
+        default=0, metadata={"help": "0: as many as give 3,000 steps, at least 3 and at most 30."}
+    )
+    per_device_train_batch_size: int = field(
+        default=0, metadata={"help": "Texts in a batch. 0: 32, or 16 where there are fewer than 10,000 to train on."}
+    )
+    per_device_eval_batch_size: int = field(default=256, metadata={"help": "Texts in an evaluation batch."})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Steps, or the share of all steps below 1."})
+    weight_decay: float = field(default=0.01, metadata={"help": "AdamW's."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep beside the best."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the best epoch's weights."})
+    metric_for_best_model: str | None = field(default="f1_micro", metadata={"help": "On validation."})
+    dataloader_pin_memory: bool = field(default=torch.cuda.is_available(), metadata={"help": "Of use to a GPU alone."})
+    train_sampling_strategy: str = field(default="group_by_length", metadata={"help": "Batches of alike lengths."})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Else a run that goes on forgets how long it has waited for a gain."}
+    )
+    early_stopping_patience: int = field(default=3, metadata={"help": "Evaluations without a gain before the stop."})
+    hub_strategy: str = field(
+        default="end",
+        metadata={"help": "With `push_to_hub`, when: the finished folder, or checkpoints before it too."},
+    )
