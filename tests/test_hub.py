@@ -29,6 +29,7 @@ CODE = {
     "pipeline_rnn_multilabel.py",
     "pooling.py",
     "recurrence.py",
+    "stepwise.py",
 }
 MODEL = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 WORDS = {"lamp": "lighting", "desk": "office", "oak": "wood"}

@@ -30,6 +30,7 @@ CODE = {
     "pipeline_rnn_multilabel.py",
     "pooling.py",
     "recurrence.py",
+    "stepwise.py",
 }
 CELLS = ["rnn", "gru", "lstm"]
 POOLINGS = ["last", "mean", "max", "attention", "label_attention", ["attention", "max", "label_attention"]]

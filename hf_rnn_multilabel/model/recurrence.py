@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .stepwise import StepwiseRecurrence
+
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 # Where the shorter half of the texts fits into this share of the time, running it apart was measured to be faster.
@@ -114,16 +116,27 @@ class RnnMultilabelDirection(nn.Module):
         """
         weight_hh = F.dropout(self.weight_hh, self.recurrent_dropout, self.training)
         weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
-        return _run_halves(self.cell_type, inputs, lengths, weights, self.training)
+        return _run(self.cell_type, inputs, lengths, weights, self.training)
 
 
+# Dynamo would unroll the recurrence step by step: outside the graph, the library's kernel runs it whole.
 @torch.compiler.disable
+def _run(
+    cell_type: str, inputs: torch.Tensor, lengths: torch.Tensor, weights: list[torch.Tensor], training: bool
+) -> torch.Tensor:
+    if inputs.device.type == "cpu" and cell_type == "lstm":
+        return _run_halves(cell_type, inputs, lengths, weights, training)
+    # Autocast does not see the products that are written into given places.
+    if inputs.device.type == "cpu" and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
+        return StepwiseRecurrence.apply(cell_type, inputs, lengths, *weights)
+    return _run_cell(cell_type, inputs, weights, training)
+
+
 def _run_halves(
     cell_type: str, inputs: torch.Tensor, lengths: torch.Tensor, weights: list[torch.Tensor], training: bool
 ) -> torch.Tensor:
-    # On a CPU, padding costs as much as texts do: the shorter half is run for its own time alone. Not for the other
-    # cells: they are small products there, step by step, and take as long for half of the texts as for all.
-    if cell_type == "lstm" and inputs.device.type == "cpu" and len(lengths) > 1:
+    # On a CPU, padding costs as much as texts do: the shorter half is run for its own time alone.
+    if len(lengths) > 1:
         longer, shorter = lengths.argsort(descending=True).chunk(2)
         time = max(int(lengths[shorter[0]]), 1)
         if time <= RAGGED * inputs.shape[1]:
@@ -138,7 +151,6 @@ def _run_halves(
 
 
 def _run_cell(cell_type: str, inputs: torch.Tensor, weights: list[torch.Tensor], training: bool) -> torch.Tensor:
-    # Dynamo would unroll the recurrence step by step: outside the graph, the library's kernel runs it whole.
     state = inputs.new_zeros(1, inputs.shape[0], weights[1].shape[1])
     options: dict[str, Any] = {
         "has_biases": True,
