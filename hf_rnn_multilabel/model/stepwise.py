@@ -51,7 +51,7 @@ class StepwiseRecurrence(torch.autograd.Function):
         batch, time, _ = inputs.shape
         hidden = weight_hh.shape[1]
         places, counts = _layout(lengths, time)
-        steps = inputs.flatten(0, 1)[places]  # (steps, features)
+        steps = inputs.flatten(0, 1).index_select(0, places)  # (steps, features)
         bias = bias_ih + bias_hh if cell_type == "rnn" else bias_ih
         gates = torch.addmm(bias, steps, weight_ih.t())  # (steps, gates * hidden)
         recurrent = torch.empty_like(gates) if cell_type == "gru" else None
@@ -78,7 +78,7 @@ class StepwiseRecurrence(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         places, steps, weight_ih, weight_hh, gates, recurrent, states, previous = ctx.saved_tensors
-        along = gradient.flatten(0, 1)[places]  # (steps, hidden), d
+        along = gradient.flatten(0, 1).index_select(0, places)  # (steps, hidden), d
         if ctx.cell_type == "rnn":
             carry = None
             shares = states.square().neg_().add_(1).unsqueeze(1)  # (steps, gates, hidden)
