@@ -162,7 +162,7 @@ def new_model(vocab_size: int, **settings: Any) -> RnnMultilabelForSequenceClass
 
 # Its time from the first batch to the last, without the start of its process and the making of its vocabulary.
 PEER_EPOCH = """
-import json, sys, tempfile, time, torch
+import json, os, sys, tempfile, time, torch
 from libmultilabel.nn.data_utils import get_dataset_loader, load_or_build_text_dict, tokenize
 from libmultilabel.nn.nn_utils import init_model, init_trainer
 torch.set_num_threads(int(sys.argv[2]))
@@ -170,6 +170,7 @@ classes = [f"label {index}" for index in range(28)]
 texts = json.load(open(sys.argv[1]))
 rows = [{"text": tokenize(text), "label": [classes[i % 28]]} for i, text in enumerate(texts)]
 with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)  # it leaves checkpoints where it stands
     open(folder + "/vectors.txt", "w").write("the " + " ".join(["0.1"] * 100))
     words, vectors = load_or_build_text_dict(rows, min_vocab_freq=2, embed_file=folder + "/vectors.txt", silent=True)
     loader = get_dataset_loader(
