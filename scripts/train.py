@@ -160,12 +160,14 @@ def make_tokenizer(args: ModelArguments, data_args: DataArguments, texts: list[s
 
 def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, encoding):
     """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint."""
-    labels = {
+    settings = {
         "id2label": dict(enumerate(encoding.label_names)),
         "label2id": {name: index for index, name in enumerate(encoding.label_names)},
         "label_frequencies": encoding.frequencies,
         "positive_weights": "balanced" if args.balance_positives else None,
-        "thresholds": None,
+        "objective": args.objective,
+        "objective_parameters": args.objective_numbers,
+        "label_smoothing": args.label_smoothing,
     }
     if args.model_name_or_path is not None:
         changed = [name for name in sorted(ARCHITECTURE) if getattr(args, name) != getattr(ModelArguments(), name)]
@@ -174,7 +176,7 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
                 f"{changed} are given, but the net is that of {args.model_name_or_path!r}; leave them out, or start a "
                 "new net without `--model_name_or_path`."
             )
-        return load_model(args.model_name_or_path, labels, args.trust_remote_code)
+        return load_model(args.model_name_or_path, settings, args.trust_remote_code)
     config = RnnMultilabelConfig(
         vocab_size=len(tokenizer),
         embedding_size=args.embedding_size if vectors is None else vectors.shape[1],
@@ -189,7 +191,7 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
         recurrent_dropout=args.recurrent_dropout,
         classifier_dropout=args.classifier_dropout,
         pad_token_id=tokenizer.pad_token_id,
-        **labels,
+        **settings,
     )
     model = RnnMultilabelForSequenceClassification(config)
     if vectors is not None:
@@ -198,8 +200,11 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
     return model
 
 
-def load_model(name_or_path: str, labels: dict, trust_remote_code: bool):
-    """A checkpoint with these labels: with its head where it has the same ones, with a new head where not."""
+def load_model(name_or_path: str, settings: dict, trust_remote_code: bool):
+    """A checkpoint with these labels: with its head where it has the same ones, with a new head where not.
+
+    With the same labels it keeps its thresholds, until they are tuned anew: an objective may ask for them.
+    """
     remote = {"trust_remote_code": trust_remote_code}
     config = AutoConfig.from_pretrained(name_or_path, **remote)
     if config.model_type != RnnMultilabelConfig.model_type:
@@ -207,9 +212,12 @@ def load_model(name_or_path: str, labels: dict, trust_remote_code: bool):
             f"{name_or_path!r} is a {config.model_type!r} model; give a {RnnMultilabelConfig.model_type!r} one, or "
             "start a new one from its embeddings with `--embeddings_from`."
         )
-    has_same_labels = config.label_names == list(labels["label2id"])
-    for name, value in labels.items():
+    has_same_labels = config.label_names == list(settings["label2id"])
+    for name, value in settings.items():
         setattr(config, name, value)
+    if not has_same_labels:
+        config.thresholds = None
+    config.validate()
     try:
         if has_same_labels:
             return AutoModelForSequenceClassification.from_pretrained(name_or_path, config=config, **remote)

@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from hf_rnn_multilabel import RnnMultilabelConfig
+from hf_rnn_multilabel.model.configuration_rnn_multilabel import ObjectiveName
 from hf_rnn_multilabel.thresholds import ThresholdMethod
 
 
@@ -44,14 +45,45 @@ class ModelArguments:
     hidden_dropout: float = field(default=0.4, metadata={"help": "Dropout between layers."})
     recurrent_dropout: float = field(default=0.0, metadata={"help": "DropConnect on the recurrent weights."})
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
+    objective: ObjectiveName = field(
+        default="bce",
+        metadata={
+            "help": "The loss: bce, focal, asymmetric, zlpr, distribution_balanced, or expected_f1, which is meant "
+            "for a model trained on another one (`model_name_or_path`)."
+        },
+    )
+    objective_parameters: list[str] | None = field(
+        default=None, metadata={"help": "Numbers for the loss, as gamma=2; see `losses.py` for their names."}
+    )
+    label_smoothing: float = field(default=0.0, metadata={"help": "How far a label is moved towards a half."})
     balance_positives: bool = field(
         default=False, metadata={"help": "Weigh the rare labels' positives up in the loss (capped)."}
     )
     trust_remote_code: bool = field(default=False, metadata={"help": "Execute the code of `model_name_or_path`."})
 
+    @property
+    def objective_numbers(self) -> dict[str, float | int] | None:
+        """`objective_parameters` as the configuration takes them."""
+        if self.objective_parameters is None:
+            return None
+        numbers: dict[str, float | int] = {}
+        for given in self.objective_parameters:
+            name, _, text = given.partition("=")
+            try:
+                number = int(text) if text.isdecimal() else float(text)
+            except ValueError:
+                number = None
+            if number is None or name in numbers:
+                raise ValueError(f"`--objective_parameters` holds {given!r}; give each name once, as gamma=2.")
+            numbers[name] = number
+        return numbers
 
+
+# How a net is trained, whatever checkpoint it starts from.
+TRAINING = {"objective", "objective_parameters", "label_smoothing"}
 # The settings of the net, of which a checkpoint keeps its own.
 ARCHITECTURE = {each.name for each in fields(RnnMultilabelConfig)} & {each.name for each in fields(ModelArguments)}
+ARCHITECTURE -= TRAINING
 
 
 @dataclass

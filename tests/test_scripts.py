@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ import pytest
 import torch
 from datasets import Dataset
 from huggingface_hub import ModelCard
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
@@ -513,7 +515,8 @@ def test_embeddings_start_from_another_model(tmp_path, train_and_validation, ber
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):
     tokenizer, model = start({"model_name_or_path": str(trained)}, encoding, max_length=7)
     assert are_equal(model.state_dict(), weights_of(trained))
-    assert model.config.thresholds is None and model.config.label_frequencies == encoding.frequencies
+    assert model.config.thresholds == AutoConfig.from_pretrained(trained).thresholds
+    assert model.config.label_frequencies == encoding.frequencies
     assert tokenizer.model_max_length == 7
 
 
@@ -526,7 +529,7 @@ def test_a_trained_folder_with_other_labels_gets_a_new_head(trained, names):
         "classifier.weight",
         "classifier.bias",
     ]
-    assert model.config.label_names == sorted(names)
+    assert model.config.label_names == sorted(names) and model.config.thresholds is None
     assert model.classifier.bias.tolist() == pytest.approx(model.config.label_bias)
 
 
@@ -545,6 +548,40 @@ def test_balanced_positives_weigh_rare_labels_up(encoding):
     frequencies = [encoding.frequencies[name] for name in encoding.label_names]
     assert model.positive_weights.tolist() == pytest.approx([(1 - share) / share for share in frequencies])
     assert start({}, encoding)[1].positive_weights.tolist() == [1, 1, 1]
+
+
+def test_the_objective_is_that_of_the_arguments_whatever_the_net_starts_from(trained, encoding):
+    given = {"objective": "focal", "objective_parameters": ["gamma=3"], "label_smoothing": 0.1}
+    for more in ({}, {"model_name_or_path": str(trained)}):
+        config = start(given | more, encoding)[1].config
+        assert (config.objective, config.objective_parameters, config.label_smoothing) == ("focal", {"gamma": 3}, 0.1)
+        config = start(more, encoding)[1].config
+        assert (config.objective, config.objective_parameters, config.label_smoothing) == ("bce", None, 0)
+        with pytest.raises(StrictDataclassError, match="holds 'margin'; 'focal' takes"):
+            start(given | more | {"objective_parameters": ["margin=3"]}, encoding)
+
+
+@pytest.mark.parametrize("wrong", ["gamma", "gamma=", "gamma=two", "gamma=true", "gamma=[2]", "gamma 2"])
+def test_a_parameter_of_the_objective_that_is_no_number_is_told(wrong):
+    with pytest.raises(ValueError, match=re.escape(f"holds {wrong!r}; give each name once, as gamma=2")):
+        _ = train.ModelArguments(objective_parameters=["margin=0.1", wrong]).objective_numbers
+
+
+def test_parameters_of_the_objective_are_whole_numbers_or_fractions_each_given_once():
+    numbers = train.ModelArguments(objective_parameters=["samples=8", "cross_entropy=.5", "mu=1e-3"]).objective_numbers
+    assert repr(numbers) == "{'samples': 8, 'cross_entropy': 0.5, 'mu': 0.001}"
+    with pytest.raises(ValueError, match="holds 'gamma=2'; give each name once"):
+        _ = train.ModelArguments(objective_parameters=["gamma=1", "gamma=2"]).objective_numbers
+
+
+def test_a_trained_net_goes_on_with_its_expected_f1(tmp_path, trained, train_and_validation):
+    objective = ["--objective", "expected_f1", "--objective_parameters", "samples=2", "cross_entropy=0.2"]
+    arguments = [*train_and_validation, "--model_name_or_path", trained, *objective]
+    run(train, "--output_dir", tmp_path / "model", *SHORT, *arguments)
+    config = AutoConfig.from_pretrained(tmp_path / "model")
+    assert (config.objective, config.objective_parameters) == ("expected_f1", {"samples": 2, "cross_entropy": 0.2})
+    assert not are_equal(weights_of(tmp_path / "model"), weights_of(trained))
+    assert "| loss | expected_f1, samples 2, cross_entropy 0.2 |" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_a_checkpoint_that_cannot_be_gone_on_from_is_told(tmp_path, trained, bert, encoding):

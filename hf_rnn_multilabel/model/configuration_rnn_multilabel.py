@@ -9,7 +9,25 @@ from transformers import PreTrainedConfig
 
 
 PoolingName = Literal["last", "mean", "max", "attention", "label_attention"]
+ObjectiveName = Literal["bce", "focal", "asymmetric", "zlpr", "distribution_balanced", "expected_f1"]
 DEFAULT_THRESHOLD = 0.5
+
+# The keyword arguments of each loss that `objective_parameters` may give, and their ranges.
+OBJECTIVE_PARAMETERS: dict[str, dict[str, tuple[float, float]]] = {
+    "bce": {},
+    "focal": {"gamma": (0, 100)},
+    "asymmetric": {"gamma_positive": (0, 100), "gamma_negative": (0, 100), "margin": (0, 1)},
+    "zlpr": {},
+    "distribution_balanced": {
+        "alpha": (0, 1e6),
+        "beta": (0, 1e6),
+        "mu": (0, 1e6),
+        "scale": (1e-6, 1e6),
+        "kappa": (0, 1e6),
+        "gamma": (0, 100),
+    },
+    "expected_f1": {"cross_entropy": (0, 1), "samples": (0, 10_000)},
+}
 
 
 class PipelinesOfThePackage(dict):
@@ -42,10 +60,15 @@ class RnnMultilabelConfig(PreTrainedConfig):
         hidden_dropout: the same as `embedding_dropout` between the recurrent layers.
         recurrent_dropout: probability that a recurrent weight is dropped (DropConnect, Merity et al. 2018).
         classifier_dropout: probability that a feature is dropped before the classifier.
-        objective: the loss: "bce", binary cross-entropy over the known labels.
+        objective: the loss over the known labels: "bce", binary cross-entropy, "focal" (Lin et al. 2017), "asymmetric"
+            (Ridnik et al. 2021), "zlpr" (Su et al. 2022), "distribution_balanced" (Wu et al. 2020; it needs
+            `label_frequencies`) or "expected_f1" (see `losses.expected_f1`).
+        objective_parameters: numbers for the loss, by the names of its keyword arguments in `losses`, as {"gamma": 2}.
+        label_smoothing: s, for which a label y counts as y (1 - s) + s / 2; not for "distribution_balanced", whose
+            weights are of whole labels, nor for "expected_f1", whose truth is a set.
         positive_weights: factor of a present label in the loss: a number for all labels, numbers by label name
             (1 where none is given), "balanced" for (1 - frequency) / frequency from `label_frequencies`, at most
-            `positive_weight_cap`, or None for 1.
+            `positive_weight_cap`, or None for 1. For "bce", "focal" and "asymmetric"; the others have no such factor.
         positive_weight_cap: the largest balanced weight.
         label_frequencies: share of the training texts that carry the label, by label name; the classifier's bias
             starts at its log-odds.
@@ -71,7 +94,9 @@ class RnnMultilabelConfig(PreTrainedConfig):
     hidden_dropout: float | int = 0.4
     recurrent_dropout: float | int = 0.0
     classifier_dropout: float | int = 0.4
-    objective: Literal["bce"] = "bce"
+    objective: ObjectiveName = "bce"
+    objective_parameters: dict[str, float | int] | None = None
+    label_smoothing: float | int = 0.0
     positive_weights: dict[str, float | int] | float | int | Literal["balanced"] | None = None
     positive_weight_cap: float | int = 10.0
     label_frequencies: dict[str, float | int] | None = None
@@ -114,16 +139,20 @@ class RnnMultilabelConfig(PreTrainedConfig):
         return _by_label(self.thresholds, self.label_names, DEFAULT_THRESHOLD)
 
     @property
+    def label_shares(self) -> list[float]:
+        """Shares of the training texts in the order of the logits, 0.5 for a label whose frequency is unknown."""
+        return _by_label(self.label_frequencies, self.label_names, 0.5)
+
+    @property
     def label_positive_weights(self) -> list[float]:
         """Factors of a present label in the loss, in the order of the logits."""
         if self.positive_weights != "balanced":
             return _by_label(self.positive_weights, self.label_names, 1.0)
-        frequencies = _by_label(self.label_frequencies, self.label_names, 0.5)
-        return [min(1 / _odds(frequency), float(self.positive_weight_cap)) for frequency in frequencies]
+        return [min(1 / _odds(share), float(self.positive_weight_cap)) for share in self.label_shares]
 
     @property
     def label_bias(self) -> list[float]:
-        """The constant logits of the least loss, in the order of the logits: 0 where the frequency is unknown."""
+        """The constant logits of the least cross-entropy, in the order of the logits: 0 where no share is known."""
         known = self.label_frequencies or {}
         weights = zip(self.label_names, self.label_positive_weights, strict=True)
         return [math.log(weight * _odds(known[name])) if name in known else 0.0 for name, weight in weights]
@@ -153,6 +182,36 @@ class RnnMultilabelConfig(PreTrainedConfig):
         ):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be in [0, 1).")
+
+    def validate_objective(self) -> None:
+        ranges = OBJECTIVE_PARAMETERS[self.objective]
+        parameters = self.objective_parameters or {}
+        for name, value in parameters.items():
+            if name not in ranges:
+                raise ValueError(
+                    f"`objective_parameters` holds {name!r}; {self.objective!r} takes {list(ranges) or 'none'}."
+                )
+            low, high = ranges[name]
+            if not low <= value <= high:
+                raise ValueError(f"`objective_parameters` holds {name!r} {value}; it must be in [{low}, {high}].")
+        if isinstance(parameters.get("samples"), float):
+            raise ValueError(
+                f"`objective_parameters` holds 'samples' {parameters['samples']}; it must be a whole number."
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` is {self.label_smoothing}; it must be in [0, 1).")
+        if self.label_smoothing and self.objective in ("distribution_balanced", "expected_f1"):
+            raise ValueError(
+                f"`label_smoothing` is {self.label_smoothing}; {self.objective!r} takes none: leave it 0, or take "
+                "another objective."
+            )
+        if self.positive_weights is not None and self.objective not in ("bce", "focal", "asymmetric"):
+            raise ValueError(
+                f"`positive_weights` is {self.positive_weights!r}; {self.objective!r} has no such weights: leave it "
+                "None, or take 'bce', 'focal' or 'asymmetric'."
+            )
+        if self.objective == "distribution_balanced" and self.label_frequencies is None:
+            raise ValueError("`objective` is 'distribution_balanced'; `label_frequencies` must then be given too.")
 
     def validate_labels(self) -> None:
         ranges = {

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOut
 from transformers.utils import can_return_tuple
 
 from .configuration_rnn_multilabel import RnnMultilabelConfig
-from .losses import OBJECTIVES
+from .losses import training_loss
 from .pooling import LabelAttention, TextPooling
 from .recurrence import (
     GATES,
@@ -187,7 +187,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
 
         loss = None
         if labels is not None:
-            loss = OBJECTIVES[self.config.objective](logits, labels, self.positive_weights, num_items_in_batch)
+            loss = training_loss(self.config, logits, labels, self.positive_weights, num_items_in_batch)
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,
