@@ -1,10 +1,11 @@
 """Recurrent multi-label taggers as ordinary Hugging Face models."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .model.configuration_rnn_multilabel import RnnMultilabelConfig
 from .model.modeling_rnn_multilabel import (
+    RnnMultilabelForMaskedLM,
     RnnMultilabelForSequenceClassification,
     RnnMultilabelModel,
     RnnMultilabelPreTrainedModel,
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MultiLabelTaggingPipeline",
     "RnnMultilabelConfig",
+    "RnnMultilabelForMaskedLM",
     "RnnMultilabelForSequenceClassification",
     "RnnMultilabelModel",
     "RnnMultilabelPreTrainedModel",
@@ -23,6 +25,7 @@ __all__ = [
 
 AutoConfig.register("rnn_multilabel", RnnMultilabelConfig, exist_ok=True)
 AutoModel.register(RnnMultilabelConfig, RnnMultilabelModel, exist_ok=True)
+AutoModelForMaskedLM.register(RnnMultilabelConfig, RnnMultilabelForMaskedLM, exist_ok=True)
 AutoModelForSequenceClassification.register(RnnMultilabelConfig, RnnMultilabelForSequenceClassification, exist_ok=True)
 if "multi-label-tagging" not in PIPELINE_REGISTRY.supported_tasks:
     PIPELINE_REGISTRY.register_pipeline(

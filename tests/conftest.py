@@ -79,6 +79,22 @@ def build_tagger(build_config):
     return build
 
 
+@pytest.fixture
+def poisoned_memory(monkeypatch):
+    """Memory that is not initialised is NaN."""
+
+    def poison(make):
+        def poisoned(*args, **kwargs):
+            tensor = make(*args, **kwargs)
+            return tensor.fill_(torch.nan) if tensor.is_floating_point() and not tensor.is_meta else tensor
+
+        return poisoned
+
+    for name in ["empty", "empty_like", "empty_strided"]:
+        monkeypatch.setattr(torch, name, poison(getattr(torch, name)))
+    assert torch.empty(2).isnan().all()
+
+
 @pytest.fixture(scope="session")
 def batch():
     """Three texts of different lengths, padded right, with labels of which one is unknown."""

@@ -25,6 +25,7 @@ from datasets import Dataset  # noqa: E402
 from transformers import (  # noqa: E402
     AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     Trainer,
@@ -90,6 +91,19 @@ def main(root: Path) -> dict:
     inferred = pipeline(model=str(first), **TRUSTED)
     found["inferred_task"], found["inferred_tags"] = inferred.task, inferred(texts)
     found["hub_tags"] = pipeline("multi-label-tagging", model="someone/tagger", **TRUSTED)(texts)
+
+    found["masked_lm"] = {}
+    for name, again in (("masked_lm", "masked_lm_again"), ("masked_lm_again", "masked_lm_third")):
+        masked_lm = AutoModelForMaskedLM.from_pretrained(root / name, **TRUSTED).eval()
+        with torch.no_grad():
+            logits = masked_lm(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        found["masked_lm"][name] = {
+            "class": type(masked_lm).__name__,
+            "is_tied": masked_lm.decoder.weight is masked_lm.rnn.embed_tokens.weight,
+            "is_equal": torch.equal(logits, expected["token_logits"]),
+        }
+        masked_lm.save_pretrained(root / again)
+    found["masked_lm_files"] = files_of(root / "masked_lm_again")
 
     head.save_pretrained(root / "second")
     tokenizer.save_pretrained(root / "second")

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
-from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelModel
+from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelModel
 
 
 NAMES = {0: "art", 1: "law", 2: "war"}
@@ -159,6 +159,7 @@ EVERYTHING = {
     "label_frequencies": FREQUENCIES,
     "thresholds": {"law": 0.3},
     "initializer_range": 1,
+    "tie_word_embeddings": False,
     "pad_token_id": 3,
     "id2label": NAMES,
 }
@@ -182,14 +183,20 @@ def test_a_copy_is_the_same_configuration(copied):
 AUTO_MAP = {
     "AutoConfig": "configuration_rnn_multilabel.RnnMultilabelConfig",
     "AutoModel": "modeling_rnn_multilabel.RnnMultilabelModel",
+    "AutoModelForMaskedLM": "modeling_rnn_multilabel.RnnMultilabelForMaskedLM",
     "AutoModelForSequenceClassification": "modeling_rnn_multilabel.RnnMultilabelForSequenceClassification",
 }
 
 
-@pytest.mark.parametrize("saved", ["configuration", "base", "tagger"])
+@pytest.mark.parametrize("saved", ["configuration", "base", "masked_lm", "tagger"])
 def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_tagger, saved):
     config = build_config(hidden_size=2)
-    makers = {"configuration": lambda: config, "base": lambda: RnnMultilabelModel(config), "tagger": build_tagger}
+    makers = {
+        "configuration": lambda: config,
+        "base": lambda: RnnMultilabelModel(config),
+        "masked_lm": lambda: RnnMultilabelForMaskedLM(config),
+        "tagger": build_tagger,
+    }
     makers[saved]().save_pretrained(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["auto_map"] == AUTO_MAP

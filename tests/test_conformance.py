@@ -9,7 +9,12 @@ from fetch_conformance_suite import CACHE, fetch_conformance_suite
 from transformers.models.auto import modeling_auto
 from transformers.testing_utils import torch_device
 
-from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification, RnnMultilabelModel
+from hf_rnn_multilabel import (
+    RnnMultilabelConfig,
+    RnnMultilabelForMaskedLM,
+    RnnMultilabelForSequenceClassification,
+    RnnMultilabelModel,
+)
 
 
 LEAST_PASSED = 70
@@ -48,7 +53,7 @@ def conformance_test_case(package: str, cell_type: str) -> type[unittest.TestCas
     configurations = importlib.import_module(f"{package}.test_configuration_common")
 
     class ConformanceTest(suite.ModelTesterMixin, unittest.TestCase):
-        all_model_classes = (RnnMultilabelModel, RnnMultilabelForSequenceClassification)
+        all_model_classes = (RnnMultilabelModel, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification)
         has_attentions = False  # the pooling's attention is no (batch, heads, time, time)
         test_can_init_all_missing_weights_before_2023 = True
 
@@ -70,6 +75,8 @@ def conformance_test_case(package: str, cell_type: str) -> type[unittest.TestCas
             if return_labels and model_class is RnnMultilabelForSequenceClassification:
                 shape = self.model_tester.batch_size, self.model_tester.num_labels
                 inputs["labels"] = torch.eye(*shape, device=torch_device)
+            if return_labels and model_class is RnnMultilabelForMaskedLM:
+                inputs["labels"] = inputs["input_ids"].clone()
             return inputs
 
     return ConformanceTest

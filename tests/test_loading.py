@@ -18,7 +18,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification, RnnMultilabelModel
+from hf_rnn_multilabel import (
+    RnnMultilabelConfig,
+    RnnMultilabelForMaskedLM,
+    RnnMultilabelForSequenceClassification,
+    RnnMultilabelModel,
+)
 from hf_rnn_multilabel.tokenization import train_tokenizer
 
 
@@ -71,7 +76,12 @@ def saved(tmp_path_factory, tokenizer) -> Path:
         tokenizer.save_pretrained(root / "checkpoints" / name)
         with torch.no_grad():
             logits[name] = model(**inputs).logits
-    torch.save({"texts": TEXTS, "logits": logits}, root / "expected.pt")
+    masked_lm = RnnMultilabelForMaskedLM(models["tagger"].config).eval()
+    torch.nn.init.normal_(masked_lm.decoder.bias)
+    masked_lm.save_pretrained(root / "masked_lm")
+    with torch.no_grad():
+        token_logits = masked_lm(**inputs).logits
+    torch.save({"texts": TEXTS, "logits": logits, "token_logits": token_logits}, root / "expected.pt")
 
     # The cache of the Hub, as a download leaves it.
     repository = root / "home" / "hub" / "models--someone--tagger"
@@ -137,6 +147,14 @@ def test_pain_03_a_checkpoint_trained_elsewhere_still_tags(elsewhere):
     assert elsewhere["trained_logits_moved"] == {"trained": True, "trained_again": True, "checkpoint": True}
 
 
+def test_pain_03_a_masked_language_model_is_itself_elsewhere_with_its_weights_tied(elsewhere):
+    assert elsewhere["masked_lm"] == {
+        name: {"class": "RnnMultilabelForMaskedLM", "is_tied": True, "is_equal": True}
+        for name in ("masked_lm", "masked_lm_again")
+    }
+    assert set(elsewhere["masked_lm_files"]) == CODE | {"config.json", "model.safetensors"}
+
+
 def test_pain_02_a_head_on_a_base_checkpoint_is_finite_elsewhere(elsewhere):
     assert elsewhere["head_on_base_is_finite"]
 
@@ -155,7 +173,8 @@ def test_pain_04_every_kind_of_save_writes_the_whole_auto_map_and_all_code(tmp_p
         (model if save == "head" else model.rnn).save_pretrained(tmp_path)
 
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["auto_map"].keys() == {"AutoConfig", "AutoModel", "AutoModelForSequenceClassification"}
+    heads = {"AutoModelForMaskedLM", "AutoModelForSequenceClassification"}
+    assert config["auto_map"].keys() == {"AutoConfig", "AutoModel"} | heads
     assert config["custom_pipelines"].keys() == {"multi-label-tagging"}
     assert {path.name for path in tmp_path.glob("*.py")} == CODE
 

@@ -63,22 +63,6 @@ def test_pain_01_weights_loaded_by_the_code_of_the_checkpoint_are_those_that_wer
     assert loaded.positive_weights.tolist() == [3, 3, 3]
 
 
-@pytest.fixture
-def poisoned_memory(monkeypatch):
-    """Memory that is not initialised is NaN."""
-
-    def poison(make):
-        def poisoned(*args, **kwargs):
-            tensor = make(*args, **kwargs)
-            return tensor.fill_(torch.nan) if tensor.is_floating_point() and not tensor.is_meta else tensor
-
-        return poisoned
-
-    for name in ["empty", "empty_like", "empty_strided"]:
-        monkeypatch.setattr(torch, name, poison(getattr(torch, name)))
-    assert torch.empty(2).isnan().all()
-
-
 def assert_well_initialised(model):
     config, rnn = model.config, getattr(model, "rnn", model)
     assert [name for name, weight in model.named_parameters() if not weight.isfinite().all()] == []

@@ -43,7 +43,7 @@ class PipelinesOfThePackage(dict):
 
 @strict
 class RnnMultilabelConfig(PreTrainedConfig):
-    """Configuration of `RnnMultilabelModel` and `RnnMultilabelForSequenceClassification`.
+    """Configuration of `RnnMultilabelModel`, and of it with a head: the tagger or the masked language model.
 
     Args:
         vocab_size: number of tokens, the rows of the input embeddings.
@@ -74,7 +74,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
             starts at its log-odds.
         thresholds: the score from which a label is a tag: a number for all labels, or numbers by label name
             (0.5 where none is given).
-        initializer_range: standard deviation of the initial embeddings and of the classifier's weights.
+        initializer_range: standard deviation of the initial embeddings and of the heads' weights.
+        tie_word_embeddings: whether the masked language model predicts with the weights of its input embeddings.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: for a value of the wrong type or out of its range.
@@ -102,6 +103,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     label_frequencies: dict[str, float | int] | None = None
     thresholds: dict[str, float | int] | float | int | None = None
     initializer_range: float | int = 0.1
+    tie_word_embeddings: bool = True
     pad_token_id: int | None = 0
     problem_type: Literal["multi_label_classification"] | None = "multi_label_classification"
 
@@ -249,6 +251,7 @@ def _auto_map() -> dict[str, str]:
     return {
         "AutoConfig": "configuration_rnn_multilabel.RnnMultilabelConfig",
         "AutoModel": "modeling_rnn_multilabel.RnnMultilabelModel",
+        "AutoModelForMaskedLM": "modeling_rnn_multilabel.RnnMultilabelForMaskedLM",
         "AutoModelForSequenceClassification": "modeling_rnn_multilabel.RnnMultilabelForSequenceClassification",
     }
 

@@ -1,4 +1,4 @@
-"""Losses over known labels. A label's value is 0, 1 or anything between, and -100 where it is unknown.
+"""Losses over known labels: of a text, each 0, 1 or anything between; of a step, its token. -100 where unknown.
 
 Each is a mean over the batch's known labels; a loss of a whole text counts once for each label of it that is known. So
 the parts of a batch, each divided by the whole's number of known labels, sum to the loss of the whole.
@@ -226,6 +226,24 @@ OBJECTIVES: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
+def token_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """L = -1/K sum_i log softmax(z_i)[y_i], over the K known tokens of the batch.
+
+    Args:
+        logits: (..., tokens).
+        labels: (...) int, the ids; -100 where unknown.
+        num_items_in_batch: as for `binary_cross_entropy`.
+
+    Returns:
+        a float32 scalar; 0 where no token is known.
+    """
+    labels = labels.to(logits.device, torch.long)
+    losses = F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=UNKNOWN, reduction="sum")
+    return losses / _count(labels != UNKNOWN, num_items_in_batch)
+
+
 def _prepare(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Logits and labels in at least float32, 0 for an unknown label, and which ones are known."""
     if labels.shape != logits.shape:
@@ -243,8 +261,12 @@ def _mean_over_known(
     losses: torch.Tensor, known: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor:
     """Of losses (batch, labels), or (batch, 1) for all labels of a text."""
-    count = known.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=losses.device)
-    return (losses * known).sum() / count.flatten()[0].clamp(min=1)
+    return (losses * known).sum() / _count(known, num_items_in_batch)
+
+
+def _count(known: torch.Tensor, num_items_in_batch: torch.Tensor | int | None) -> torch.Tensor:
+    count = known.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=known.device)
+    return count.flatten()[0].clamp(min=1)
 
 
 def _expected_f1(logits: torch.Tensor, truth: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

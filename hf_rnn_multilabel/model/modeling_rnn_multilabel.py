@@ -1,17 +1,17 @@
-"""The net: embeddings, recurrent layers, pooling, one logit a label."""
+"""The net: embeddings, recurrent layers, and a head: pooling and one logit a label, or one logit a token."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, SequenceClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_rnn_multilabel import RnnMultilabelConfig
-from .losses import training_loss
+from .losses import UNKNOWN, token_cross_entropy, training_loss
 from .pooling import LabelAttention, TextPooling
 from .recurrence import (
     GATES,
@@ -196,5 +196,75 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         )
 
 
+class RnnMultilabelPredictionHead(nn.Module):
+    """norm(gelu(W h + b)): from a state to a vector that is compared with every token's embedding."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.dense = nn.Linear(config.state_size, config.embedding_size)
+        self.norm = nn.LayerNorm(config.embedding_size)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.norm(F.gelu(self.dense(states)))
+
+
+class RnnMultilabelForMaskedLM(RnnMultilabelPreTrainedModel):
+    """The masked language model (Devlin et al. 2019): one logit a token at each step, for training without labels.
+
+    Without `bidirectional`, a masked token is predicted from what stands before it alone.
+    """
+
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"decoder.weight": "rnn.embed_tokens.weight"}
+
+    def __init__(self, config: RnnMultilabelConfig):
+        super().__init__(config)
+        self.rnn = RnnMultilabelModel(config)
+        self.head = RnnMultilabelPredictionHead(config)
+        self.decoder = nn.Linear(config.embedding_size, config.vocab_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.decoder = new_embeddings
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs,
+    ) -> MaskedLMOutput:
+        """
+        Args:
+            input_ids, attention_mask, inputs_embeds, output_hidden_states: as for `RnnMultilabelModel`.
+            labels: (batch, time) int, the token to predict; -100 where there is none.
+            num_items_in_batch: see `losses.token_cross_entropy`; `Trainer` gives it.
+
+        Returns:
+            `loss` if there are labels, `logits` (batch, time, vocab_size). In training with labels the logits are
+            those of the tokens to predict alone, (tokens, vocab_size), in the order of `labels[labels != -100]`:
+            the others, most of the work and of the memory, would not be looked at.
+        """
+        outputs = self.rnn(input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict=True)
+        states = outputs.last_hidden_state  # (batch, time, state)
+        if labels is not None and self.training:
+            labels = labels.to(states.device)
+            is_predicted = labels != UNKNOWN
+            states, labels = states[is_predicted], labels[is_predicted]  # (tokens, state), (tokens,)
+        logits = self.decoder(self.head(states))
+        return MaskedLMOutput(
+            loss=None if labels is None else token_cross_entropy(logits, labels, num_items_in_batch),
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+        )
+
+
 RnnMultilabelModel.register_for_auto_class("AutoModel")
+RnnMultilabelForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
 RnnMultilabelForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
