@@ -23,9 +23,20 @@ from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from safetensors import SafetensorError
 from scipy.special import expit
-from train_arguments import ARCHITECTURE, CardArguments, DataArguments, ModelArguments, TrainingArguments
+from train_arguments import (
+    ARCHITECTURE,
+    HEAD,
+    CardArguments,
+    DataArguments,
+    EncoderArguments,
+    ModelArguments,
+    TrainingArguments,
+    refuse_settings,
+)
 from transformers import (
     AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     EarlyStoppingCallback,
@@ -37,7 +48,7 @@ from transformers import (
 )
 
 import hf_rnn_multilabel
-from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
+from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.data import encode_labels, find_text_column, stratified_split, tokenize
 from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
@@ -71,6 +82,8 @@ FORMATS = {
     ".tsv": ("csv", CSV_OPTIONS | {"sep": "\t"}),
     ".parquet": ("parquet", {}),
 }
+TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilabelForMaskedLM.__name__
+MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
 
 
 def load_rows(args: DataArguments) -> DatasetDict:
@@ -131,7 +144,7 @@ def describe_source(args: DataArguments, card_args: CardArguments, train: Datase
     return source | {key: value for key, value in known.items() if value is not None}
 
 
-def make_tokenizer(args: ModelArguments, data_args: DataArguments, texts: list[str]):
+def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list[str]):
     """The tokenizer, and the vectors to start the embeddings from, if any."""
     source = args.embeddings_from
     vectors = None
@@ -170,13 +183,7 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
         "label_smoothing": args.label_smoothing,
     }
     if args.model_name_or_path is not None:
-        changed = [name for name in sorted(ARCHITECTURE) if getattr(args, name) != getattr(ModelArguments(), name)]
-        if changed:
-            raise ValueError(
-                f"{changed} are given, but the net is that of {args.model_name_or_path!r}; leave them out, or start a "
-                "new net without `--model_name_or_path`."
-            )
-        return load_model(args.model_name_or_path, settings, args.trust_remote_code)
+        return load_model(args.model_name_or_path, settings, args)
     config = RnnMultilabelConfig(
         vocab_size=len(tokenizer),
         embedding_size=args.embedding_size if vectors is None else vectors.shape[1],
@@ -184,13 +191,8 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
         num_hidden_layers=args.num_hidden_layers,
         cell_type=args.cell_type,
         bidirectional=args.bidirectional,
-        pooling=args.pooling[0] if len(args.pooling) == 1 else args.pooling,
-        embedding_dropout=args.embedding_dropout,
-        word_dropout=args.word_dropout,
-        hidden_dropout=args.hidden_dropout,
-        recurrent_dropout=args.recurrent_dropout,
-        classifier_dropout=args.classifier_dropout,
         pad_token_id=tokenizer.pad_token_id,
+        **head_settings(args),
         **settings,
     )
     model = RnnMultilabelForSequenceClassification(config)
@@ -200,20 +202,37 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
     return model
 
 
-def load_model(name_or_path: str, settings: dict, trust_remote_code: bool):
-    """A checkpoint with these labels: with its head where it has the same ones, with a new head where not.
+def head_settings(args: ModelArguments) -> dict:
+    """Pooling and dropouts, as the configuration has them."""
+    pooling = args.pooling[0] if len(args.pooling) == 1 else args.pooling
+    return {name: getattr(args, name) for name in HEAD} | {"pooling": pooling}
 
-    With the same labels it keeps its thresholds, until they are tuned anew: an objective may ask for them.
-    """
-    remote = {"trust_remote_code": trust_remote_code}
-    config = AutoConfig.from_pretrained(name_or_path, **remote)
+
+def load_config(name_or_path: str, trust_remote_code: bool) -> RnnMultilabelConfig:
+    """The configuration of a checkpoint to start from."""
+    config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
     if config.model_type != RnnMultilabelConfig.model_type:
         raise ValueError(
             f"{name_or_path!r} is a {config.model_type!r} model; give a {RnnMultilabelConfig.model_type!r} one, or "
             "start a new one from its embeddings with `--embeddings_from`."
         )
-    has_same_labels = config.label_names == list(settings["label2id"])
-    for name, value in settings.items():
+    return config
+
+
+def load_model(name_or_path: str, settings: dict, args: ModelArguments):
+    """A checkpoint with these labels.
+
+    A tagger keeps its settings, and its head where it has the same labels; an encoder without a tagger's head gets a
+    new one, with the pooling and the dropouts of `args`. With the same labels it keeps its thresholds until they are
+    tuned anew: an objective may ask for them.
+    """
+    remote = {"trust_remote_code": args.trust_remote_code}
+    config = load_config(name_or_path, **remote)
+    architecture = (config.architectures or [TAGGER])[0]
+    is_tagger = architecture == TAGGER
+    refuse_settings(args, ARCHITECTURE if is_tagger else ARCHITECTURE - HEAD)
+    has_same_labels = is_tagger and config.label_names == list(settings["label2id"])
+    for name, value in (settings if is_tagger else settings | head_settings(args)).items():
         setattr(config, name, value)
     if not has_same_labels:
         config.thresholds = None
@@ -221,12 +240,13 @@ def load_model(name_or_path: str, settings: dict, trust_remote_code: bool):
     try:
         if has_same_labels:
             return AutoModelForSequenceClassification.from_pretrained(name_or_path, config=config, **remote)
-        trained = AutoModelForSequenceClassification.from_pretrained(name_or_path, **remote)
+        trained = MAKERS.get(architecture, AutoModel).from_pretrained(name_or_path, **remote)
     except SafetensorError as error:
         raise ValueError(f"The weights in {name_or_path!r} are broken ({error}); fetch or save them again.") from error
     model = AutoModelForSequenceClassification.from_config(config, **remote)
-    model.rnn.load_state_dict(trained.rnn.state_dict())
-    model.pooling.load_state_dict(trained.pooling.state_dict())
+    model.rnn.load_state_dict(trained.base_model.state_dict())
+    if is_tagger:
+        model.pooling.load_state_dict(trained.pooling.state_dict())
     return model
 
 
@@ -338,9 +358,7 @@ def main() -> None:
     if args.num_train_epochs == 0:
         steps = rows["train"] / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
         args.num_train_epochs = float(min(max(math.ceil(3000 / steps), 3), 30))
-    if args.world_size > 1 and args.device.type == "cpu":
-        # The grouped order is drawn from each process's own generator, and dropout moves those of a CPU apart.
-        args.train_sampling_strategy = "random"
+    agree_on_batches(args)
     trainer = Trainer(
         model=model,
         args=args,
@@ -435,7 +453,7 @@ def main() -> None:
         print(f"Pushed as revision {commit.oid}: {commit.commit_url}")
 
 
-def tokenizer_origin(args: ModelArguments) -> str:
+def tokenizer_origin(args: EncoderArguments) -> str:
     """Where the tokenizer came from, in words."""
     taken_from = args.model_name_or_path or args.tokenizer_name or args.embeddings_from
     is_trained = taken_from is None or (args.embeddings_from == taken_from and os.path.isfile(taken_from))
@@ -466,6 +484,13 @@ def is_complete(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def agree_on_batches(args: transformers.TrainingArguments) -> None:
+    """Has several processes draw the same order of the rows."""
+    if args.world_size > 1 and args.device.type == "cpu":
+        # The grouped order is drawn from each process's own generator, and dropout moves those of a CPU apart.
+        args.train_sampling_strategy = "random"
 
 
 def predict(trainer: Trainer, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:

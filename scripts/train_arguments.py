@@ -1,4 +1,7 @@
-"""What `train.py` can be told: of the net, of the data, of the model card, and of the training."""
+"""What `train.py` can be told: of the net, of the data, of the model card, and of the training.
+
+Of the net, `pretrain.py` can be told the same, but for the head.
+"""
 
 from dataclasses import dataclass, field, fields
 from typing import Literal
@@ -12,7 +15,7 @@ from hf_rnn_multilabel.thresholds import ThresholdMethod
 
 
 @dataclass
-class ModelArguments:
+class EncoderArguments:
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "A trained recurrent model to start from; else a new one is made."}
     )
@@ -36,14 +39,19 @@ class ModelArguments:
     hidden_size: int = field(default=256, metadata={"help": "Size of a state, per direction."})
     num_hidden_layers: int = field(default=1, metadata={"help": "Recurrent layers."})
     bidirectional: bool = field(default=True, metadata={"help": "Whether to read the text from both ends."})
-    pooling: list[str] = field(
-        default_factory=lambda: ["attention", "max"],
-        metadata={"help": "One or several of last, mean, max, attention, label_attention."},
-    )
     embedding_dropout: float = field(default=0.4, metadata={"help": "Dropout on the embeddings."})
     word_dropout: float = field(default=0.0, metadata={"help": "Share of the words dropped in training."})
     hidden_dropout: float = field(default=0.4, metadata={"help": "Dropout between layers."})
     recurrent_dropout: float = field(default=0.0, metadata={"help": "DropConnect on the recurrent weights."})
+    trust_remote_code: bool = field(default=False, metadata={"help": "Execute the code of `model_name_or_path`."})
+
+
+@dataclass
+class ModelArguments(EncoderArguments):
+    pooling: list[str] = field(
+        default_factory=lambda: ["attention", "max"],
+        metadata={"help": "One or several of last, mean, max, attention, label_attention."},
+    )
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
     objective: ObjectiveName = field(
         default="bce",
@@ -59,7 +67,6 @@ class ModelArguments:
     balance_positives: bool = field(
         default=False, metadata={"help": "Weigh the rare labels' positives up in the loss (capped)."}
     )
-    trust_remote_code: bool = field(default=False, metadata={"help": "Execute the code of `model_name_or_path`."})
 
     @property
     def objective_numbers(self) -> dict[str, float | int] | None:
@@ -81,9 +88,22 @@ class ModelArguments:
 
 # How a net is trained, whatever checkpoint it starts from.
 TRAINING = {"objective", "objective_parameters", "label_smoothing"}
-# The settings of the net, of which a checkpoint keeps its own.
+# The settings of the net, of which a tagger keeps its own.
 ARCHITECTURE = {each.name for each in fields(RnnMultilabelConfig)} & {each.name for each in fields(ModelArguments)}
 ARCHITECTURE -= TRAINING
+# Those that change none of the encoder's weights; an encoder without a tagger's head takes them anew.
+DROPOUTS = {"embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dropout"}
+HEAD = {"pooling", "classifier_dropout"} | DROPOUTS
+
+
+def refuse_settings(args: EncoderArguments, names: set[str]) -> None:
+    """An error where a setting is given that the checkpoint to start from has already decided."""
+    changed = [name for name in sorted(names) if getattr(args, name) != getattr(type(args)(), name)]
+    if changed:
+        raise ValueError(
+            f"{changed} are given, but the net is that of {args.model_name_or_path!r}; leave them out, or start a "
+            "new net without `--model_name_or_path`."
+        )
 
 
 @dataclass
