@@ -43,12 +43,14 @@ from transformers import (
     HfArgumentParser,
     PreTrainedTokenizerBase,
     Trainer,
+    TrainerCallback,
     pipeline,
     set_seed,
 )
 
 import hf_rnn_multilabel
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
+from hf_rnn_multilabel.averaging import RAW_WEIGHTS, WeightAveraging
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.data import encode_labels, find_text_column, stratified_split, tokenize
 from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
@@ -310,7 +312,7 @@ def main() -> None:
     parser = HfArgumentParser((ModelArguments, DataArguments, CardArguments, TrainingArguments))  # type: ignore[arg-type]
     model_args, data_args, card_args, args = parser.parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    checkpoint = prepare_output(Path(args.output_dir))
+    checkpoint = prepare_output(Path(args.output_dir), args.weight_averaging > 0)
     set_seed(args.seed)
 
     # 1. Rows, labels, splits.
@@ -359,6 +361,9 @@ def main() -> None:
         steps = rows["train"] / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
         args.num_train_epochs = float(min(max(math.ceil(3000 / steps), 3), 30))
     agree_on_batches(args)
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(args.early_stopping_patience)]
+    if args.weight_averaging != 0:
+        callbacks.append(WeightAveraging(args.weight_averaging))
     trainer = Trainer(
         model=model,
         args=args,
@@ -366,7 +371,7 @@ def main() -> None:
         eval_dataset=dataset["validation"],
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
-        callbacks=[EarlyStoppingCallback(args.early_stopping_patience)],
+        callbacks=callbacks,
     )
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -424,6 +429,7 @@ def main() -> None:
         | {
             "embeddings_from": shown_name(model_args.embeddings_from),
             "started_from": shown_name(model_args.model_name_or_path),
+            "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
         },
         "speed": {
@@ -460,7 +466,7 @@ def tokenizer_origin(args: EncoderArguments) -> str:
     return "trained on the training texts" if is_trained else f"that of {shown_name(taken_from)}"
 
 
-def prepare_output(folder: Path) -> str | None:
+def prepare_output(folder: Path, averages_weights: bool = False) -> str | None:
     """The checkpoint to go on from, if any; an error while nothing is lost yet if the folder cannot take the model."""
     if (folder / METRICS).exists():
         raise FileExistsError(f"{folder} holds a finished model; give another `--output_dir`, or remove it.")
@@ -469,7 +475,7 @@ def prepare_output(folder: Path) -> str | None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"Cannot write to {str(folder)!r} ({error.strerror}); give another `--output_dir`.") from error
-    complete = [path for path in folder.glob("checkpoint-*") if is_complete(path)]
+    complete = [path for path in folder.glob("checkpoint-*") if is_complete(path, averages_weights)]
     if not complete:
         return None
     last = max(complete, key=lambda path: int(path.name.split("-")[1]))
@@ -477,13 +483,13 @@ def prepare_output(folder: Path) -> str | None:
     return str(last)
 
 
-def is_complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint was not cut short: its state is written last."""
+def is_complete(checkpoint: Path, averages_weights: bool = False) -> bool:
+    """Whether a checkpoint was not cut short: its state is written last, and then what the averaging goes on from."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (OSError, ValueError):
         return False
-    return True
+    return not averages_weights or (checkpoint / RAW_WEIGHTS).exists()
 
 
 def agree_on_batches(args: transformers.TrainingArguments) -> None:

@@ -170,6 +170,9 @@ class TrainingArguments(transformers.TrainingArguments):
         default=True, metadata={"help": "Else a run that goes on forgets how long it has waited for a gain."}
     )
     early_stopping_patience: int = field(default=3, metadata={"help": "Evaluations without a gain before the stop."})
+    weight_averaging: float = field(
+        default=0, metadata={"help": "Decay of the weights' moving average, as 0.999, which is then kept. 0: none."}
+    )
     hub_strategy: str = field(
         default="end",
         metadata={"help": "With `push_to_hub`, when: the finished folder, or checkpoints before it too."},

@@ -287,11 +287,25 @@ def test_thresholds_of_another_method_get_figures_of_their_own(tmp_path, train_a
     assert facts["validation"][3]["f1_macro"] == pytest.approx(f1)
 
 
+def test_averaged_weights_are_kept_if_asked_for_and_the_card_says_so(tmp_path, train_and_validation):
+    averaged = run_train(tmp_path / "averaged", *train_and_validation, "--weight_averaging", "0.9")
+    plain = run_train(tmp_path / "plain", *train_and_validation)
+    assert (averaged["training"]["weight_averaging"], plain["training"]["weight_averaging"]) == (0.9, None)
+    raw = load_file(tmp_path / "averaged" / "checkpoint-8" / "raw_weights.safetensors")
+    assert are_equal(raw, weights_of(tmp_path / "plain")) and not are_equal(raw, weights_of(tmp_path / "averaged"))
+    rows = [
+        (tmp_path / name / "README.md").read_text().count("moving average, decay 0.9")
+        for name in ("averaged", "plain")
+    ]
+    assert rows == [1, 0]
+
+
 # Going on
 
 
-def test_a_killed_run_goes_on_to_the_weights_of_one_that_was_not(tmp_path, train_and_validation, capsys):
-    arguments = [*train_and_validation, "--num_train_epochs", "12", "--early_stopping_patience", "99"]
+@pytest.mark.parametrize("more", [[], ["--weight_averaging", "0.9"]], ids=["plain", "averaging"])
+def test_a_killed_run_goes_on_to_the_weights_of_one_that_was_not(tmp_path, train_and_validation, more, capsys):
+    arguments = [*train_and_validation, "--num_train_epochs", "12", "--early_stopping_patience", "99", *more]
     command = [sys.executable, SCRIPTS / "train.py", "--output_dir", tmp_path / "killed", *SMALL, *arguments]
     with open(tmp_path / "log", "w") as log:
         child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
@@ -336,6 +350,8 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path, state, capsys):
     for step in (8, 16):
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
     assert train.prepare_output(tmp_path) == str(tmp_path / "checkpoint-16")
+    (tmp_path / "checkpoint-8" / "raw_weights.safetensors").touch()
+    assert train.prepare_output(tmp_path, averages_weights=True) == str(tmp_path / "checkpoint-8")
 
 
 def test_a_finished_folder_is_never_overwritten(trained):
