@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from safetensors import SafetensorError
 from scipy.special import expit
@@ -65,6 +65,7 @@ from hf_rnn_multilabel.metrics.multilabel.multilabel import (
 from hf_rnn_multilabel.model_card import build_card
 from hf_rnn_multilabel.provenance import describe_dataset, describe_training, processor, shown_name
 from hf_rnn_multilabel.report import BINS, expected_calibration_error, plot_all
+from hf_rnn_multilabel.retraining import retrain
 from hf_rnn_multilabel.thresholds import ThresholdMethod, best_threshold, tune
 from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
@@ -73,6 +74,7 @@ logger = logging.getLogger(__name__)
 
 DEMO = Path(hf_rnn_multilabel.__file__).parent / "demo"
 METRICS, WEIGHTS = "metrics.json", "model.safetensors"
+RETRAINING = "retraining"  # its checkpoints, below the output folder
 TIMED = 1000  # texts whose tagging is timed for the card
 SPLITS = ("train", "validation", "test")
 # "None" and "NA" are words like any other; an empty field is a missing one.
@@ -349,6 +351,9 @@ def main() -> None:
         held_out = [split for split in SPLITS[1:] if split in dataset]
         found = linear_scores(texts["train"], labels["train"], *(texts[split] for split in held_out))
         linear = dict(zip(held_out, found, strict=True))
+        if args.retrain_with_validation and "test" in dataset:
+            both = texts["train"] + texts["validation"], np.concatenate([labels["train"], labels["validation"]])
+            (linear["test"],) = linear_scores(*both, texts["test"])
 
     # 3. Training.
     model = make_model(model_args, tokenizer, vectors, encoding)
@@ -361,9 +366,6 @@ def main() -> None:
         steps = rows["train"] / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
         args.num_train_epochs = float(min(max(math.ceil(3000 / steps), 3), 30))
     agree_on_batches(args)
-    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(args.early_stopping_patience)]
-    if args.weight_averaging != 0:
-        callbacks.append(WeightAveraging(args.weight_averaging))
     trainer = Trainer(
         model=model,
         args=args,
@@ -371,25 +373,50 @@ def main() -> None:
         eval_dataset=dataset["validation"],
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
-        callbacks=callbacks,
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *averaging(args)],
     )
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     train_seconds = time.perf_counter() - started
 
-    # 4. Thresholds from validation; every split scored once.
+    # 4. Thresholds from validation.
     names = encoding.label_names
     scores, truth = {}, {}
-    for split in SPLITS[1:]:
-        if split in dataset:
-            scores[split], truth[split] = predict(trainer, dataset[split])
+    scores["validation"], truth["validation"] = predict(trainer, dataset["validation"])
     model.config.thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
+    training, steps = describe_training(trainer), trainer.state.global_step
+
+    # 5. If asked for, a new net on train and validation, with these thresholds and for as many epochs.
+    retraining = {}
+    if args.retrain_with_validation:
+        thresholds = model.config.thresholds
+        set_seed(args.seed)
+        model = make_model(model_args, tokenizer, vectors, encoding)
+        model.config.thresholds = thresholds
+        both = concatenate_datasets([dataset["train"], dataset["validation"]])
+        folder = Path(args.output_dir) / RETRAINING
+        checkpoint = last_checkpoint(folder, args.weight_averaging > 0)
+        started = time.perf_counter()
+        trainer = retrain(trainer, model, both, str(folder), averaging(args), checkpoint)
+        retraining["retraining"] = {
+            "rows": len(both),
+            "epochs": trainer.state.epoch,
+            "steps": trainer.state.global_step,
+            "seconds": time.perf_counter() - started,
+        }
+
+    # 6. The test split scored once.
+    if "test" in dataset:
+        scores["test"], truth["test"] = predict(trainer, dataset["test"])
     results = evaluate_all("this model", scores, truth, names, data_args.threshold_method)
+    if retraining:
+        for row in results["validation"]:
+            row["model"] = "before retraining"
     if linear:
         for split, found in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
             results[split] += found
 
-    # 5. One folder with everything, and the Hub.
+    # 7. One folder with everything, and the Hub.
     if not trainer.is_world_process_zero():
         return
     # Not `trainer.save_model()`, which adds its arguments as a pickle.
@@ -422,16 +449,17 @@ def main() -> None:
         "max_length": data_args.max_length,
         "parameters": model.num_parameters(),
         "bytes": (Path(args.output_dir) / WEIGHTS).stat().st_size,
-        "steps": trainer.state.global_step,
+        "steps": steps,
         "seed": args.seed,
         "train_seconds": train_seconds,
-        "training": describe_training(trainer)
+        "training": training
         | {
             "embeddings_from": shown_name(model_args.embeddings_from),
             "started_from": shown_name(model_args.model_name_or_path),
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
         },
+        **retraining,
         "speed": {
             "texts_per_second": len(texts[final][:TIMED]) / tag_seconds,
             "batch_size": args.per_device_eval_batch_size,
@@ -459,6 +487,11 @@ def main() -> None:
         print(f"Pushed as revision {commit.oid}: {commit.commit_url}")
 
 
+def averaging(args: TrainingArguments) -> list[TrainerCallback]:
+    """The callback that averages the weights, if they are to be."""
+    return [WeightAveraging(args.weight_averaging)] if args.weight_averaging else []
+
+
 def tokenizer_origin(args: EncoderArguments) -> str:
     """Where the tokenizer came from, in words."""
     taken_from = args.model_name_or_path or args.tokenizer_name or args.embeddings_from
@@ -475,6 +508,11 @@ def prepare_output(folder: Path, averages_weights: bool = False) -> str | None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(f"Cannot write to {str(folder)!r} ({error.strerror}); give another `--output_dir`.") from error
+    return last_checkpoint(folder, averages_weights)
+
+
+def last_checkpoint(folder: Path, averages_weights: bool) -> str | None:
+    """The last checkpoint in a folder that was not cut short."""
     complete = [path for path in folder.glob("checkpoint-*") if is_complete(path, averages_weights)]
     if not complete:
         return None

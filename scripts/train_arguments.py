@@ -173,6 +173,10 @@ class TrainingArguments(transformers.TrainingArguments):
     weight_averaging: float = field(
         default=0, metadata={"help": "Decay of the weights' moving average, as 0.999, which is then kept. 0: none."}
     )
+    retrain_with_validation: bool = field(
+        default=False,
+        metadata={"help": "With epoch and thresholds chosen, train a new net on train and validation for as long."},
+    )
     hub_strategy: str = field(
         default="end",
         metadata={"help": "With `push_to_hub`, when: the finished folder, or checkpoints before it too."},

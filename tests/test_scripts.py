@@ -300,6 +300,82 @@ def test_averaged_weights_are_kept_if_asked_for_and_the_card_says_so(tmp_path, t
     assert rows == [1, 0]
 
 
+# Training anew on train and validation
+
+
+@pytest.fixture(scope="module")
+def retraining(files, train_and_validation) -> list[str]:
+    more = ["--num_train_epochs", "4", "--learning_rate", "0.03", "--retrain_with_validation"]
+    return [*train_and_validation, "--test_file", files["test"], *more]
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory, retraining) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "retrained"
+    run_train(folder, *retraining, "--linear_baseline")
+    return folder
+
+
+def test_the_retrained_net_is_tested_and_saved_with_the_thresholds_of_the_first(tmp_path, retraining, retrained):
+    first = run_train(tmp_path / "first", *retraining, "--retrain_with_validation", "false")
+    facts = metrics_of(retrained)
+    assert not are_equal(weights_of(retrained), weights_of(tmp_path / "first"))
+    thresholds = [AutoConfig.from_pretrained(folder).thresholds for folder in (retrained, tmp_path / "first")]
+    assert thresholds[0] == thresholds[1]
+    best = first["training"]["best_epoch"]
+    expected = {"rows": 176, "epochs": best, "steps": 11 * best}
+    assert {key: facts["retraining"][key] for key in expected} == expected and "retraining" not in first
+
+    tagger = pipeline("multi-label-tagging", model=str(retrained))
+    rows = make_rows(40, seed=2)
+    tags = [[tag["label"] for tag in found] for found in tagger([row["text"] for row in rows])]
+    for row in facts["labels"]:
+        assert row["predicted"] == sum(row["label"] in found for found in tags)
+        assert row["support"] == sum(row["label"] in each["labels"] for each in rows)
+
+
+def test_no_validation_figure_is_said_to_be_of_the_retrained_net(tmp_path, retraining, retrained):
+    first = run_train(tmp_path / "first", *retraining, "--retrain_with_validation", "false")
+    facts = metrics_of(retrained)
+    expected = [row | {"model": "before retraining"} for row in first["validation"]]
+    assert facts["validation"][:3] == expected
+    assert [row["model"] for row in facts["test"]] == ["this model"] * 3 + ["TF-IDF + LR"] * 3
+    assert {result.dataset_split for result in ModelCard.load(retrained / "README.md").data.eval_results} == {"test"}
+    assert "those of the models before retraining" in (retrained / "README.md").read_text()
+    assert "before retraining" not in (tmp_path / "first" / "README.md").read_text()
+
+
+def test_the_linear_model_beside_a_retrained_net_is_trained_on_the_same_texts(retrained):
+    rows = make_rows(128) + make_rows(48, seed=1)
+    truth = np.array([[label in row["labels"] for label in LABELS] for row in rows])
+    test_rows = make_rows(40, seed=2)
+    (scores,) = linear_scores([row["text"] for row in rows], truth, [row["text"] for row in test_rows])
+    test_truth = np.array([[label in row["labels"] for label in LABELS] for row in test_rows])
+    assert metrics_of(retrained)["test"][3]["f1_micro"] == compute_scores(scores, test_truth)["f1_micro"]
+
+
+def test_without_a_test_split_a_retrained_net_has_no_figures(tmp_path, train_and_validation):
+    facts = run_train(tmp_path / "model", *train_and_validation, "--retrain_with_validation")
+    assert {row["model"] for row in facts["validation"]} == {"before retraining"} and "test" not in facts
+    card = ModelCard.load(tmp_path / "model" / "README.md")
+    assert card.data.eval_results is None
+    assert "of it there are no figures on the validation split" in card.text
+    assert 'the thresholds of "before retraining, one per label"' in card.text
+
+
+def test_a_run_that_is_killed_after_its_retraining_goes_on_to_the_same_net(tmp_path, retraining, retrained, capsys):
+    with (
+        mock.patch.object(train, "evaluate_all", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        run_train(tmp_path / "killed", *retraining)
+    capsys.readouterr()
+    facts, expected = run_train(tmp_path / "killed", *retraining), metrics_of(retrained)
+    assert f"Going on from {tmp_path / 'killed' / 'retraining' / 'checkpoint-'}" in capsys.readouterr().out
+    assert are_equal(weights_of(tmp_path / "killed"), weights_of(retrained))
+    assert facts["test"] == expected["test"][:3] and facts["validation"] == expected["validation"][:3]
+
+
 # Going on
 
 
