@@ -20,12 +20,14 @@ import torch
 from tqdm import tqdm
 from transformers import HfArgumentParser, Pipeline, pipeline
 
-import hf_rnn_multilabel  # noqa: F401  (registers the model and its pipeline)
+from hf_rnn_multilabel.ensemble import TaggerEnsemble
 
 
 @dataclass
 class Arguments:
-    model: str = field(metadata={"help": "A trained folder, or a name on the Hub."})
+    model: list[str] = field(
+        metadata={"help": "A trained folder, or a name on the Hub; several with the same labels tag as one."}
+    )
     input: str = field(default="-", metadata={"help": "txt, jsonl, csv, tsv (.gz) or parquet; - for lines of stdin."})
     output: str = field(default="-", metadata={"help": "A jsonl file; - for stdout."})
     text_column: str = field(default="text", metadata={"help": "Where a row's text is."})
@@ -37,7 +39,7 @@ class Arguments:
     batch_size: int = field(default=64, metadata={"help": "Texts in a batch."})
     window: int = field(default=4096, metadata={"help": "Texts in memory at once, sorted by length into batches."})
     threads: int | None = field(default=None, metadata={"help": "Of torch; else OMP_NUM_THREADS, else all cores."})
-    revision: str | None = field(default=None, metadata={"help": "Of a model on the Hub."})
+    revision: str | None = field(default=None, metadata={"help": "Of the models on the Hub."})
 
 
 def read_rows(path: str, text_column: str) -> Iterator[dict[str, Any]]:
@@ -88,7 +90,9 @@ def read_rows(path: str, text_column: str) -> Iterator[dict[str, Any]]:
             )
 
 
-def tag_rows(tagger: Pipeline, rows: Iterable[dict[str, Any]], args: Arguments) -> Iterator[dict[str, Any]]:
+def tag_rows(
+    tagger: Pipeline | TaggerEnsemble, rows: Iterable[dict[str, Any]], args: Arguments
+) -> Iterator[dict[str, Any]]:
     """The rows in their order, each with its tags; texts of alike length share a batch.
 
     Raises:
@@ -129,14 +133,12 @@ def main() -> None:
         if args.threads < 1:
             raise ValueError(f"`--threads` is {args.threads}; it must be at least 1.")
         torch.set_num_threads(args.threads)
-    tagger = pipeline(  # type: ignore[call-overload]
-        "multi-label-tagging",
-        model=args.model,
-        revision=args.revision,
-        threshold=args.threshold,
-        top_k=args.top_k,
-        at_least_one=args.at_least_one,
-    )
+    options = {"threshold": args.threshold, "top_k": args.top_k, "at_least_one": args.at_least_one}
+    taggers = [
+        pipeline("multi-label-tagging", model=model, revision=args.revision, **options)  # type: ignore[call-overload]
+        for model in args.model
+    ]
+    tagger = taggers[0] if len(taggers) == 1 else TaggerEnsemble(taggers, **options)
     rows = tag_rows(tagger, read_rows(args.input, args.text_column), args)
     if args.output == "-":
         write_rows(rows, sys.stdout)

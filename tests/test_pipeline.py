@@ -355,6 +355,25 @@ def test_texts_are_run_by_length_and_come_out_in_their_order(tagger, window, mon
     assert all(len(lengths) <= min(window, 2) for lengths in seen)
 
 
+@pytest.mark.parametrize("window", [2, 5, 4096])
+def test_the_logits_are_the_net_s_in_the_order_of_the_texts(folder, tokenizer, window, monkeypatch):
+    monkeypatch.setattr(sys.modules[MultiLabelTaggingPipeline.__module__], "WINDOW", window)
+    tagger = pipeline("multi-label-tagging", model=folder, batch_size=3)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in TEXTS])
+    for found in (tagger.logits(TEXTS), tagger.logits(iter(TEXTS), batch_size=2)):
+        assert (found.dtype, found.shape) == (torch.float32, (len(TEXTS), len(LABELS)))
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.equal(tagger.logits([]), torch.empty(0, len(LABELS)))
+
+
+def test_the_logits_are_of_texts_cut_as_in_a_call_and_by_the_constructor(folder, tagger):
+    cut, whole = tagger.logits(TEXTS, max_length=2), tagger.logits(TEXTS)
+    assert not torch.allclose(cut, whole, atol=1e-3)
+    assert torch.equal(pipeline("multi-label-tagging", model=folder, max_length=2).logits(TEXTS), cut)
+
+
 def test_no_texts_give_no_tags(tagger):
     assert tagger([]) == []
     assert tagger(()) == []

@@ -784,7 +784,7 @@ def test_rows_of_every_format_keep_their_order_and_their_columns(tmp_path, tagge
     if ".txt" in name:
         rows = [{"text": row["text"]} for row in rows]
     read = tag.read_rows(str(write_rows(tmp_path / name, rows)), "text")
-    tagged = tag.tag_rows(tagger, read, tag.Arguments(model=""))
+    tagged = tag.tag_rows(tagger, read, tag.Arguments(model=[]))
     assert list(tagged) == [row | {"predicted_labels": found} for row, found in zip(rows, tags, strict=True)]
 
 
@@ -821,6 +821,32 @@ def test_options_reach_the_pipeline(tmp_path, trained, tagger, options):
         assert found == [[tag["label"] for tag in row] for row in expected]
 
 
+def test_several_models_tag_as_one(tmp_path, trained, retrained, tags):
+    path = write_rows(tmp_path / "in.txt", [{"text": text} for text in TEXTS])
+    output = tmp_path / "out.jsonl"
+    run(tag, "--model", trained, retrained, "--input", path, "--output", output, "--threshold", 0, "--scores")
+    taggers = [pipeline("multi-label-tagging", model=str(folder)) for folder in (trained, retrained)]
+    mean = (sum(each.logits(TEXTS) for each in taggers) / 2).sigmoid().tolist()
+    for row, scores in zip(read_jsonl(output), mean, strict=True):
+        found = {tag["label"]: tag["score"] for tag in row["predicted_labels"]}
+        assert found == pytest.approx(dict(zip(LABELS, scores, strict=True)), abs=1e-6)
+    run(tag, "--model", trained, trained, "--input", path, "--output", output)
+    assert [row["predicted_labels"] for row in read_jsonl(output)] == tags
+
+
+def test_models_with_other_labels_do_not_tag_as_one(tmp_path, trained):
+    shutil.copytree(trained, tmp_path / "other")
+    config = json.loads((trained / "config.json").read_text())
+    names = ["lighting", "garden", "timber"]
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    path = write_rows(tmp_path / "in.txt", [{"text": "lamp"}])
+    with pytest.raises(
+        ValueError, match=r"other' are not those of .*trained': it lacks \['office'\] and adds \['garden'"
+    ):
+        run(tag, "--model", trained, tmp_path / "other", "--input", path)
+
+
 def test_the_number_of_threads_can_be_set(tmp_path, trained):
     path = write_jsonl(tmp_path / "rows.jsonl", make_rows(3))
     before = torch.get_num_threads()
@@ -847,14 +873,14 @@ def test_the_number_of_threads_can_be_set(tmp_path, trained):
 @pytest.mark.parametrize("window", [1, 2, len(TEXTS)])
 def test_windows_change_nothing(tagger, tags, window):
     rows = [{"text": text} for text in TEXTS]
-    tagged = tag.tag_rows(tagger, rows, tag.Arguments(model="", window=window, batch_size=2))
+    tagged = tag.tag_rows(tagger, rows, tag.Arguments(model=[], window=window, batch_size=2))
     assert [row["predicted_labels"] for row in tagged] == tags
 
 
 def test_no_more_rows_are_read_than_a_window_holds(tagger):
     taken = count()
     endless = ({"text": "lamp", "n": next(taken)} for _ in count())
-    tagged = tag.tag_rows(tagger, endless, tag.Arguments(model="", window=4))
+    tagged = tag.tag_rows(tagger, endless, tag.Arguments(model=[], window=4))
     assert [row["n"] for row in islice(tagged, 5)] == [0, 1, 2, 3, 4]
     assert next(taken) == 8
 
@@ -881,12 +907,12 @@ def test_an_empty_file_gives_an_empty_file(tmp_path, trained, name):
 
 def test_a_row_without_a_text_is_told_with_its_number(tagger):
     rows = [{"text": "lamp"}] * 5 + [{"body": "desk"}]
-    tagged = tag.tag_rows(tagger, rows, tag.Arguments(model="", window=4))
+    tagged = tag.tag_rows(tagger, rows, tag.Arguments(model=[], window=4))
     assert len(list(islice(tagged, 4))) == 4
     with pytest.raises(ValueError, match=r"Row 6 has None as `text`.*\['body'\].*`--text_column`"):
         next(tagged)
     with pytest.raises(ValueError, match=r"Row 1 has a column 'text' already; give another `--tags_column`"):
-        list(tag.tag_rows(tagger, rows, tag.Arguments(model="", tags_column="text")))
+        list(tag.tag_rows(tagger, rows, tag.Arguments(model=[], tags_column="text")))
 
 
 def test_files_of_other_programs_are_read(tmp_path):

@@ -3,7 +3,7 @@
 # Every pipeline narrows the arguments and the flags that the base class leaves open.
 # mypy: disable-error-code="assignment, override"
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -79,15 +79,41 @@ class MultiLabelTaggingPipeline(Pipeline):
         if not isinstance(inputs, list):
             window = batch_size * STREAM_BATCHES if batch_size > 1 else 1
         while some := list(islice(texts, window)):
-            tokens = self.preprocess(some, **preprocess_params)
-            order = sorted(range(len(some)), key=lambda index: len(tokens[index]))
             tags: list[Any] = [None] * len(some)
-            for start in range(0, len(some), batch_size):
-                chosen = order[start : start + batch_size]
-                outputs = self.forward(self._padded([tokens[index] for index in chosen]), **forward_params)
+            for chosen, outputs in self._run_by_length(some, batch_size, preprocess_params, forward_params):
                 for index, found in zip(chosen, self.postprocess(outputs, **postprocess_params), strict=True):
                     tags[index] = found
             yield from tags
+
+    def logits(self, texts: Iterable[str], batch_size: int | None = None, **preprocess_params: Any) -> torch.Tensor:
+        """The net's logits, before thresholds; a score is the sigmoid of one.
+
+        Args:
+            texts: many texts; the logits of all are in memory at once.
+            batch_size: texts in a batch; None: that of the constructor, else 64.
+            preprocess_params: `truncation` and `max_length` as in a call.
+
+        Returns:
+            (texts, labels) float32 on the CPU, in the order of the texts.
+        """
+        texts, batch_size = list(texts), batch_size or self._batch_size or BATCH_SIZE
+        params = self._preprocess_params | preprocess_params
+        logits = torch.empty(len(texts), self.model.config.num_labels)
+        for start in range(0, len(texts), WINDOW):
+            window = logits[start : start + WINDOW]
+            for chosen, outputs in self._run_by_length(texts[start : start + WINDOW], batch_size, params, {}):
+                window[chosen] = outputs["logits"].float()
+        return logits
+
+    def _run_by_length(
+        self, texts: list[str], batch_size: int, preprocess_params: dict[str, Any], forward_params: dict[str, Any]
+    ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+        """Batches of texts of alike lengths: their places in the list, and their outputs."""
+        tokens = self.preprocess(texts, **preprocess_params)
+        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
+        for start in range(0, len(texts), batch_size):
+            chosen = order[start : start + batch_size]
+            yield chosen, self.forward(self._padded([tokens[index] for index in chosen]), **forward_params)
 
     def _sanitize_parameters(
         self,
