@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -66,6 +67,7 @@ from hf_rnn_multilabel.model_card import build_card
 from hf_rnn_multilabel.provenance import describe_dataset, describe_training, processor, shown_name
 from hf_rnn_multilabel.report import BINS, expected_calibration_error, plot_all
 from hf_rnn_multilabel.retraining import retrain
+from hf_rnn_multilabel.search import best_settings, model_settings, search
 from hf_rnn_multilabel.thresholds import ThresholdMethod, best_threshold, tune
 from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
@@ -356,7 +358,6 @@ def main() -> None:
             (linear["test"],) = linear_scores(*both, texts["test"])
 
     # 3. Training.
-    model = make_model(model_args, tokenizer, vectors, encoding)
     if args.learning_rate == 0:
         starts_anew = model_args.model_name_or_path is None and model_args.embeddings_from is None
         args.learning_rate = 4e-3 if starts_anew else 2e-3
@@ -366,6 +367,11 @@ def main() -> None:
         steps = rows["train"] / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
         args.num_train_epochs = float(min(max(math.ceil(3000 / steps), 3), 30))
     agree_on_batches(args)
+    searched = {}
+    if args.search_trials > 0:
+        searched["search"] = search_settings(model_args, args, dataset, tokenizer, vectors, encoding)
+        set_seed(args.seed)
+    model = make_model(model_args, tokenizer, vectors, encoding)
     trainer = Trainer(
         model=model,
         args=args,
@@ -459,6 +465,7 @@ def main() -> None:
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
         },
+        **searched,
         **retraining,
         "speed": {
             "texts_per_second": len(texts[final][:TIMED]) / tag_seconds,
@@ -485,6 +492,45 @@ def main() -> None:
             token=args.hub_token,
         )
         print(f"Pushed as revision {commit.oid}: {commit.commit_url}")
+
+
+def search_settings(
+    model_args: ModelArguments,
+    args: TrainingArguments,
+    dataset: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    vectors,
+    encoding,
+) -> dict:
+    """Put the best settings of a search on validation into the arguments; what the search found."""
+    if model_args.model_name_or_path is not None:
+        raise ValueError(
+            f"`--search_trials` is for a new net, but this one is that of {model_args.model_name_or_path!r}; leave "
+            "out one of the two."
+        )
+
+    def model_init(trial):
+        settings = {} if trial is None else model_settings(trial)
+        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding)
+
+    folder = Path(args.output_dir) / "search"
+    trainer = Trainer(
+        model_init=model_init,
+        args=replace(
+            args, output_dir=str(folder), save_strategy="no", load_best_model_at_end=False, push_to_hub=False
+        ),
+        train_dataset=dataset["train"],
+        eval_dataset=dataset["validation"],
+        processing_class=tokenizer,
+        compute_metrics=compute_metrics,
+        callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *averaging(args)],
+    )
+    found = search(trainer, args.search_trials, args.output_dir)
+    print(f"The best of {found['trials']} trials, {found['metric']} {found['value']:.4f}: {found['settings']}")
+    for target, settings in zip((args, model_args), best_settings(found["settings"]), strict=True):
+        for name, value in settings.items():
+            setattr(target, name, value)
+    return found
 
 
 def averaging(args: TrainingArguments) -> list[TrainerCallback]:

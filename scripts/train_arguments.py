@@ -173,6 +173,9 @@ class TrainingArguments(transformers.TrainingArguments):
     weight_averaging: float = field(
         default=0, metadata={"help": "Decay of the weights' moving average, as 0.999, which is then kept. 0: none."}
     )
+    search_trials: int = field(
+        default=0, metadata={"help": "Try so many settings of net and training on validation, and keep the best."}
+    )
     retrain_with_validation: bool = field(
         default=False,
         metadata={"help": "With epoch and thresholds chosen, train a new net on train and validation for as long."},

@@ -300,6 +300,43 @@ def test_averaged_weights_are_kept_if_asked_for_and_the_card_says_so(tmp_path, t
     assert rows == [1, 0]
 
 
+# A search for settings
+
+
+def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, files, train_and_validation, capsys):
+    seen = []
+
+    def search_and_see(trainer, *arguments):
+        seen.extend([len(trainer.train_dataset), len(trainer.eval_dataset)])
+        return train_search(trainer, *arguments)
+
+    train_search = train.search
+    arguments = [*train_and_validation, "--test_file", files["test"], "--search_trials", 2]
+    with mock.patch.object(train, "search", search_and_see):
+        facts = run_train(tmp_path / "model", *arguments)
+    assert seen == [128, 48]
+    trials = json.loads((tmp_path / "model" / "search.json").read_text())["trials"]
+    best = max(trials, key=lambda trial: trial["value"])
+    assert facts["search"] == {"settings": best["settings"], "value": best["value"], "metric": "f1_micro", "trials": 2}
+    config = AutoConfig.from_pretrained(tmp_path / "model")
+    assert (config.hidden_size, config.poolings) == (
+        best["settings"]["hidden_size"],
+        best["settings"]["pooling"].split(),
+    )
+    assert facts["training"]["learning_rate"] == best["settings"]["learning_rate"]
+    assert facts["training"]["batch_size"] == best["settings"]["per_device_train_batch_size"]
+    assert (
+        "the best of 2 trials, by f1_micro on the validation split" in (tmp_path / "model" / "README.md").read_text()
+    )
+    assert not list((tmp_path / "model" / "search").rglob("checkpoint-*"))
+
+
+def test_the_settings_of_a_checkpoint_are_not_searched(tmp_path, trained, train_and_validation):
+    arguments = ["--model_name_or_path", trained, "--search_trials", 1, *SHORT, *train_and_validation]
+    with pytest.raises(ValueError, match=r"`--search_trials` is for a new net, but this one is that of '.*trained'"):
+        run(train, "--output_dir", tmp_path / "model", *arguments)
+
+
 # Training anew on train and validation
 
 
