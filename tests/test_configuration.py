@@ -157,6 +157,8 @@ EVERYTHING = {
     "positive_weights": {"law": 2},
     "positive_weight_cap": 20,
     "label_frequencies": FREQUENCIES,
+    "distillation_weight": 1,
+    "distillation_temperature": 3,
     "thresholds": {"law": 0.3},
     "initializer_range": 1,
     "tie_word_embeddings": False,

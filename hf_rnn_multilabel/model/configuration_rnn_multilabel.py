@@ -72,6 +72,9 @@ class RnnMultilabelConfig(PreTrainedConfig):
         positive_weight_cap: the largest balanced weight.
         label_frequencies: share of the training texts that carry the label, by label name; the classifier's bias
             starts at its log-odds.
+        distillation_weight: weight w of the teacher, where there are `teacher_logits`: the loss is
+            (1 - w) * objective + w * distillation (Hinton et al. 2015).
+        distillation_temperature: divisor T of both logits in the distillation, which is weighed by T^2.
         thresholds: the score from which a label is a tag: a number for all labels, or numbers by label name
             (0.5 where none is given).
         initializer_range: standard deviation of the initial embeddings and of the heads' weights.
@@ -101,6 +104,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
     positive_weights: dict[str, float | int] | float | int | Literal["balanced"] | None = None
     positive_weight_cap: float | int = 10.0
     label_frequencies: dict[str, float | int] | None = None
+    distillation_weight: float | int = 0.5
+    distillation_temperature: float | int = 1.0
     thresholds: dict[str, float | int] | float | int | None = None
     initializer_range: float | int = 0.1
     tie_word_embeddings: bool = True
@@ -214,6 +219,14 @@ class RnnMultilabelConfig(PreTrainedConfig):
             )
         if self.objective == "distribution_balanced" and self.label_frequencies is None:
             raise ValueError("`objective` is 'distribution_balanced'; `label_frequencies` must then be given too.")
+
+    def validate_distillation(self) -> None:
+        if not 0 <= self.distillation_weight <= 1:
+            raise ValueError(f"`distillation_weight` is {self.distillation_weight}; it must be in [0, 1].")
+        if not 0 < self.distillation_temperature < math.inf:
+            raise ValueError(
+                f"`distillation_temperature` is {self.distillation_temperature}; it must be above 0 and finite."
+            )
 
     def validate_labels(self) -> None:
         ranges = {

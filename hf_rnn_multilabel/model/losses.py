@@ -19,18 +19,23 @@ MOST_NODES = 64
 def training_loss(
     config: RnnMultilabelConfig,
     logits: torch.Tensor,
-    labels: torch.Tensor,
+    labels: torch.Tensor | None,
     positive_weights: torch.Tensor,
+    teacher_logits: torch.Tensor | None = None,
     num_items_in_batch: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """The loss that the configuration names, of smoothed labels (y becomes y (1 - s) + s / 2).
+    """The loss that the configuration names, of smoothed labels (y becomes y (1 - s) + s / 2), mixed with a teacher's.
 
     Source of the smoothing: Szegedy et al. 2016, section 7, with the two classes that a label has.
 
     Args:
         config: as it is now: thresholds may have been tuned since the net was made.
         logits, labels, positive_weights, num_items_in_batch: see `binary_cross_entropy`.
+        teacher_logits: (batch, labels) of the teacher, if there is one, see `distillation`; its scores stand in for
+            unknown labels.
     """
+    if teacher_logits is not None:
+        labels = labels_from_teacher(labels, teacher_logits, num_items_in_batch)
     numbers = dict(config.objective_parameters or {})
     if config.objective in ("bce", "focal", "asymmetric"):
         numbers["positive_weights"] = positive_weights
@@ -41,7 +46,11 @@ def training_loss(
     if config.label_smoothing:
         smoothed = labels.float() * (1 - config.label_smoothing) + config.label_smoothing / 2
         labels = torch.where(labels == UNKNOWN, UNKNOWN, smoothed)
-    return OBJECTIVES[config.objective](logits, labels, num_items_in_batch=num_items_in_batch, **numbers)
+    loss = OBJECTIVES[config.objective](logits, labels, num_items_in_batch=num_items_in_batch, **numbers)
+    if teacher_logits is None:
+        return loss
+    taught = distillation(logits, teacher_logits, config.distillation_temperature, num_items_in_batch)
+    return (1 - config.distillation_weight) * loss + config.distillation_weight * taught
 
 
 def binary_cross_entropy(
@@ -242,6 +251,74 @@ def token_cross_entropy(
     labels = labels.to(logits.device, torch.long)
     losses = F.cross_entropy(logits.float().flatten(0, -2), labels.flatten(), ignore_index=UNKNOWN, reduction="sum")
     return losses / _count(labels != UNKNOWN, num_items_in_batch)
+
+
+def distillation(
+    logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    temperature: float = 1.0,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """L = -T^2/K sum_i q_i log s(z_i/T) + (1 - q_i) log(1 - s(z_i/T)), q_i = s(t_i/T), over the batch's K entries.
+
+    Hinton, Vinyals, Dean (2015), equation 1 and the factor T^2 of section 2, for one sigmoid a label.
+
+    Args:
+        logits: (batch, labels), z.
+        teacher_logits: (batch, labels), t.
+        temperature: T; the larger, the closer the gradient comes to that of the squared difference of the logits.
+        num_items_in_batch: as for `binary_cross_entropy`; all labels count as known.
+
+    Returns:
+        a float32 scalar.
+
+    Raises:
+        ValueError: if `teacher_logits` is not of the shape of `logits`.
+    """
+    if teacher_logits.shape != logits.shape:
+        raise ValueError(
+            f"`teacher_logits` has the shape {tuple(teacher_logits.shape)}, the logits {tuple(logits.shape)}: give "
+            "each text one logit a label, in the order of this model's labels."
+        )
+    scores = (teacher_logits.to(logits.device, torch.float32) / temperature).sigmoid()
+    return temperature**2 * binary_cross_entropy(
+        logits.float() / temperature, scores, num_items_in_batch=num_items_in_batch
+    )
+
+
+def labels_from_teacher(
+    labels: torch.Tensor | None,
+    teacher_logits: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """The labels, and the teacher's scores where they are unknown, so that such an entry weighs as much as any other.
+
+    Args:
+        labels: (batch, labels), -100 where unknown; None: all are.
+        teacher_logits: (batch, labels).
+        num_items_in_batch: as for `binary_cross_entropy`. `Trainer` counts what is not -100.
+
+    Returns:
+        (batch, labels) float32, all known.
+
+    Raises:
+        ValueError: if the shapes differ, or if labels are unknown and `num_items_in_batch` is given, which lacks them.
+    """
+    scores = teacher_logits.float().sigmoid()
+    if labels is None:
+        return scores
+    if labels.shape != teacher_logits.shape:
+        raise ValueError(
+            f"`labels` has the shape {tuple(labels.shape)}, `teacher_logits` {tuple(teacher_logits.shape)}: give each "
+            "text one value and one logit a label."
+        )
+    unknown = labels == UNKNOWN
+    if num_items_in_batch is not None and unknown.any():
+        raise ValueError(
+            f"{int(unknown.sum())} labels with `teacher_logits` are -100, and `num_items_in_batch` does not count "
+            "them: give such labels the teacher's score, sigmoid(teacher_logits), before training."
+        )
+    return torch.where(unknown, scores, labels.to(scores.dtype))
 
 
 def _prepare(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -156,6 +156,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        teacher_logits: torch.Tensor | None = None,
         **kwargs,
     ) -> SequenceClassifierOutput:
         """
@@ -164,10 +165,12 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
             labels: (batch, labels) float, int or bool, -100 where unknown.
             output_attentions: whether to return the attention of the pooling.
             num_items_in_batch: see `losses.binary_cross_entropy`; `Trainer` gives it.
+            teacher_logits: (batch, labels), another model's: then the loss is (1 - w) * objective + w * distillation
+                (w is `distillation_weight`), and a label that is unknown is the teacher's score.
 
         Returns:
-            `loss` if there are labels, `logits` (batch, labels), `attentions`: (batch, time, 1) of "attention" and
-            (batch, time, labels) of "label_attention", those that there are.
+            `loss` if there are labels or a teacher, `logits` (batch, labels), `attentions`: (batch, time, 1) of
+            "attention" and (batch, time, labels) of "label_attention", those that there are.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -186,8 +189,10 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
             logits, attentions = logits + label_logits, (*attentions, attention)
 
         loss = None
-        if labels is not None:
-            loss = training_loss(self.config, logits, labels, self.positive_weights, num_items_in_batch)
+        if labels is not None or teacher_logits is not None:
+            loss = training_loss(
+                self.config, logits, labels, self.positive_weights, teacher_logits, num_items_in_batch
+            )
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,
