@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,7 +53,7 @@ import hf_rnn_multilabel
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.averaging import RAW_WEIGHTS, WeightAveraging
 from hf_rnn_multilabel.baseline import linear_scores
-from hf_rnn_multilabel.data import encode_labels, find_text_column, stratified_split, tokenize
+from hf_rnn_multilabel.data import LabelEncoding, encode_labels, find_text_column, stratified_split, tokenize
 from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
 from hf_rnn_multilabel.hub import push
 from hf_rnn_multilabel.metrics.multilabel.multilabel import (
@@ -92,6 +92,27 @@ TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilab
 MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
 
 
+@dataclass(frozen=True)
+class Data:
+    """The rows of a run.
+
+    Attributes:
+        dataset: By split, rows with a column of texts and the encoded "labels".
+        text_column: The column of texts.
+        encoding: The labels, and what was understood of them.
+        texts: By split, the texts.
+        labels: By split, (rows, labels); of train, those of its first rows, if the others are unlabelled.
+        source: What the card says of the data.
+    """
+
+    dataset: DatasetDict
+    text_column: str
+    encoding: LabelEncoding
+    texts: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+    source: dict
+
+
 def load_rows(args: DataArguments) -> DatasetDict:
     """The raw splits: from the Hub, from files, or the bundled ones."""
     if args.dataset_name is not None:
@@ -100,23 +121,28 @@ def load_rows(args: DataArguments) -> DatasetDict:
         files = local_files(args)
         if "train" not in files:
             raise ValueError("A validation or test file is given, but no `--train_file`.")
-        missing = [path for path in files.values() if not os.path.exists(path)]
-        if missing:
-            raise FileNotFoundError(f"No file {missing[0]!r}; give the path of a json, jsonl, csv or parquet file.")
-        kinds = {path: file_format(path) for path in files.values()}
-        if any(FORMATS[kind] != FORMATS[kinds[files["train"]]] for kind in kinds.values()):
-            raise ValueError(f"The files differ in format: {kinds}; give them all in one.")
-        builder, options = FORMATS[kinds[files["train"]]]
-        try:
-            dataset = load_dataset(builder, data_files=files, **options)
-        except (DatasetGenerationError, StopIteration, ValueError) as error:
-            reason = error.__cause__ or error
-            raise ValueError(
-                f"Cannot read {files} as {builder} ({reason!r}); each file must hold rows, all with the same columns."
-            ) from error
+        dataset = read_files(files)
     if "train" not in dataset:
         raise ValueError(f"The data set has the splits {list(dataset)}; it must have 'train'.")
     return DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
+
+
+def read_files(files: dict[str, str]) -> DatasetDict:
+    """The rows of each split's file, "train" among them."""
+    missing = [path for path in files.values() if not os.path.exists(path)]
+    if missing:
+        raise FileNotFoundError(f"No file {missing[0]!r}; give the path of a json, jsonl, csv or parquet file.")
+    kinds = {path: file_format(path) for path in files.values()}
+    if any(FORMATS[kind] != FORMATS[kinds[files["train"]]] for kind in kinds.values()):
+        raise ValueError(f"The files differ in format: {kinds}; give them all in one.")
+    builder, options = FORMATS[kinds[files["train"]]]
+    try:
+        return load_dataset(builder, data_files=files, **options)
+    except (DatasetGenerationError, StopIteration, ValueError) as error:
+        reason = error.__cause__ or error
+        raise ValueError(
+            f"Cannot read {files} as {builder} ({reason!r}); each file must hold rows, all with the same columns."
+        ) from error
 
 
 def local_files(args: DataArguments) -> dict[str, str]:
@@ -177,7 +203,9 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
     return tokenizer, vectors
 
 
-def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, encoding):
+def make_model(
+    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, encoding, distillation: dict | None = None
+):
     """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint."""
     settings = {
         "id2label": dict(enumerate(encoding.label_names)),
@@ -188,6 +216,8 @@ def make_model(args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors
         "objective_parameters": args.objective_numbers,
         "label_smoothing": args.label_smoothing,
     }
+    if distillation is not None:
+        settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
         return load_model(args.model_name_or_path, settings, args)
     config = RnnMultilabelConfig(
@@ -317,9 +347,12 @@ def main() -> None:
     model_args, data_args, card_args, args = parser.parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     checkpoint = prepare_output(Path(args.output_dir), args.weight_averaging > 0)
-    set_seed(args.seed)
+    data = read_data(data_args, card_args, args.seed)
+    train_tagger(data, model_args, data_args, card_args, args, checkpoint)
 
-    # 1. Rows, labels, splits.
+
+def read_data(data_args: DataArguments, card_args: CardArguments, seed: int) -> Data:
+    """Rows, labels, splits: what there is to train on, before any token."""
     dataset = load_rows(data_args)
     source = describe_source(data_args, card_args, dataset["train"])
     text_column = data_args.text_column or find_text_column(dataset["train"])
@@ -333,17 +366,42 @@ def main() -> None:
     )
     print(encoding)
     if "validation" not in dataset:
-        parts = stratified_split(dataset["train"], data_args.validation_share, seed=args.seed)
+        parts = stratified_split(dataset["train"], data_args.validation_share, seed=seed)
         dataset["train"], dataset["validation"] = parts["train"], parts["test"]
         print(f"No validation split: {len(dataset['validation']):,} texts were split off train, stratified by label.")
     texts = {split: list(rows[text_column]) for split, rows in dataset.items()}
     labels = {split: np.asarray(rows.with_format("numpy")["labels"][:]) for split, rows in dataset.items()}
     if not (labels["validation"] == 1).any():
         raise ValueError("No validation row has a label: thresholds cannot be tuned on it. Give labelled rows.")
+    return Data(dataset, text_column, encoding, texts, labels, source)
 
-    # 2. Tokens.
+
+def train_tagger(
+    data: Data,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    card_args: CardArguments,
+    args: TrainingArguments,
+    checkpoint: str | None,
+    distillation: dict | None = None,
+    teacher_results: dict | None = None,
+) -> None:
+    """Tokens, training, thresholds, one folder.
+
+    Args:
+        data: the rows; where train has "teacher_logits", the model learns from them too.
+        model_args, data_args, card_args, args: what the script was told.
+        checkpoint: a folder to go on from.
+        distillation: what the card says of a teacher: its name, the weight and the temperature, and the rest that
+            `distill.py` knows.
+        teacher_results: the teacher's own metrics, as `evaluate_all` gives them.
+    """
+    dataset, encoding, texts, labels = data.dataset, data.encoding, data.texts, data.labels
+    set_seed(args.seed)
+
+    # 1. Tokens.
     tokenizer, vectors = make_tokenizer(model_args, data_args, texts["train"])
-    dataset, truncated = tokenize(dataset, tokenizer, text_column, max_length=data_args.max_length)
+    dataset, truncated = tokenize(dataset, tokenizer, data.text_column, max_length=data_args.max_length)
     rows = {split: len(part) for split, part in dataset.items()}
     for split, count in truncated.items():
         print(f"{split}: {rows[split]:,} texts, {count:,} cut at {data_args.max_length} tokens.")
@@ -351,27 +409,27 @@ def main() -> None:
     linear = {}
     if data_args.linear_baseline and args.process_index == 0:
         held_out = [split for split in SPLITS[1:] if split in dataset]
-        found = linear_scores(texts["train"], labels["train"], *(texts[split] for split in held_out))
+        labelled = texts["train"][: len(labels["train"])]
+        found = linear_scores(labelled, labels["train"], *(texts[split] for split in held_out))
         linear = dict(zip(held_out, found, strict=True))
         if args.retrain_with_validation and "test" in dataset:
             both = texts["train"] + texts["validation"], np.concatenate([labels["train"], labels["validation"]])
             (linear["test"],) = linear_scores(*both, texts["test"])
 
-    # 3. Training.
+    # 2. Training.
     if args.learning_rate == 0:
         starts_anew = model_args.model_name_or_path is None and model_args.embeddings_from is None
         args.learning_rate = 4e-3 if starts_anew else 2e-3
     if args.per_device_train_batch_size == 0:
         args.per_device_train_batch_size = 32 if rows["train"] >= 10_000 else 16
     if args.num_train_epochs == 0:
-        steps = rows["train"] / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
-        args.num_train_epochs = float(min(max(math.ceil(3000 / steps), 3), 30))
+        args.num_train_epochs = epochs_for(3000, rows["train"], args)
     agree_on_batches(args)
     searched = {}
     if args.search_trials > 0:
-        searched["search"] = search_settings(model_args, args, dataset, tokenizer, vectors, encoding)
+        searched["search"] = search_settings(model_args, args, dataset, tokenizer, vectors, encoding, distillation)
         set_seed(args.seed)
-    model = make_model(model_args, tokenizer, vectors, encoding)
+    model = make_model(model_args, tokenizer, vectors, encoding, distillation)
     trainer = Trainer(
         model=model,
         args=args,
@@ -385,19 +443,19 @@ def main() -> None:
     trainer.train(resume_from_checkpoint=checkpoint)
     train_seconds = time.perf_counter() - started
 
-    # 4. Thresholds from validation.
+    # 3. Thresholds from validation.
     names = encoding.label_names
     scores, truth = {}, {}
     scores["validation"], truth["validation"] = predict(trainer, dataset["validation"])
     model.config.thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
     training, steps = describe_training(trainer), trainer.state.global_step
 
-    # 5. If asked for, a new net on train and validation, with these thresholds and for as many epochs.
+    # 4. If asked for, a new net on train and validation, with these thresholds and for as many epochs.
     retraining = {}
     if args.retrain_with_validation:
         thresholds = model.config.thresholds
         set_seed(args.seed)
-        model = make_model(model_args, tokenizer, vectors, encoding)
+        model = make_model(model_args, tokenizer, vectors, encoding, distillation)
         model.config.thresholds = thresholds
         both = concatenate_datasets([dataset["train"], dataset["validation"]])
         folder = Path(args.output_dir) / RETRAINING
@@ -411,7 +469,7 @@ def main() -> None:
             "seconds": time.perf_counter() - started,
         }
 
-    # 6. The test split scored once.
+    # 5. The test split scored once.
     if "test" in dataset:
         scores["test"], truth["test"] = predict(trainer, dataset["test"])
     results = evaluate_all("this model", scores, truth, names, data_args.threshold_method)
@@ -421,8 +479,10 @@ def main() -> None:
     if linear:
         for split, found in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
             results[split] += found
+    for split, found in (teacher_results or {}).items():
+        results[split] += found
 
-    # 7. One folder with everything, and the Hub.
+    # 6. One folder with everything, and the Hub.
     if not trainer.is_world_process_zero():
         return
     # Not `trainer.save_model()`, which adds its arguments as a pickle.
@@ -437,7 +497,7 @@ def main() -> None:
     facts = {
         "name": Path(args.output_dir).resolve().name,
         **{key: value for key in ("license", "language") if (value := getattr(card_args, key)) is not None},
-        "dataset": source,
+        "dataset": data.source,
         **results,
         "labels": [
             row | {"train": encoding.counts[row["label"]], "threshold": model.config.thresholds[row["label"]]}
@@ -467,6 +527,7 @@ def main() -> None:
         },
         **searched,
         **retraining,
+        **({} if distillation is None else {"distillation": distillation}),
         "speed": {
             "texts_per_second": len(texts[final][:TIMED]) / tag_seconds,
             "batch_size": args.per_device_eval_batch_size,
@@ -501,6 +562,7 @@ def search_settings(
     tokenizer: PreTrainedTokenizerBase,
     vectors,
     encoding,
+    distillation: dict | None,
 ) -> dict:
     """Put the best settings of a search on validation into the arguments; what the search found."""
     if model_args.model_name_or_path is not None:
@@ -511,7 +573,7 @@ def search_settings(
 
     def model_init(trial):
         settings = {} if trial is None else model_settings(trial)
-        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding)
+        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding, distillation)
 
     folder = Path(args.output_dir) / "search"
     trainer = Trainer(
@@ -536,6 +598,12 @@ def search_settings(
 def averaging(args: TrainingArguments) -> list[TrainerCallback]:
     """The callback that averages the weights, if they are to be."""
     return [WeightAveraging(args.weight_averaging)] if args.weight_averaging else []
+
+
+def epochs_for(steps: int, rows: int, args: transformers.TrainingArguments) -> float:
+    """As many epochs as give so many steps, at least 3 and at most 30."""
+    steps_of_one = rows / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
+    return float(min(max(math.ceil(steps / steps_of_one), 3), 30))
 
 
 def tokenizer_origin(args: EncoderArguments) -> str:

@@ -123,7 +123,9 @@ class DataArguments:
         default=None,
         metadata={"help": "All labels in the order of their ids, or a file of them; else those of train."},
     )
-    unknown_labels: str = field(default="error", metadata={"help": "Labels that train lacks: error or drop."})
+    unknown_labels: Literal["error", "drop"] = field(
+        default="error", metadata={"help": "Labels that train lacks: error or drop."}
+    )
     validation_share: float = field(default=0.1, metadata={"help": "Share of train split off when there is none."})
     max_length: int = field(default=256, metadata={"help": "Tokens at which a text is cut."})
     threshold_method: ThresholdMethod = field(
