@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -163,14 +164,21 @@ def fine_tune(
             outputs["logits"], labels, num_items_in_batch=num_items_in_batch
         ),
     )
+    started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
+    train_seconds = time.perf_counter() - started
     found = {split: predict(trainer, dataset[split]) for split in SPLITS[1:] if split in dataset}
     scores, truth = ({split: pair[index] for split, pair in found.items()} for index in range(2))
     results = evaluate_all(name, scores, truth, names, threshold_method)
     if trainer.is_world_process_zero():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        facts = {"encoder": shown_name(encoder), **results}
+        facts = {
+            "encoder": shown_name(encoder),
+            **results,
+            "parameters": model.num_parameters(),
+            "train_seconds": train_seconds,
+        }
         (folder / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return results
 

@@ -1,0 +1,165 @@
+"""How good it is, beside what one would use instead: data sets x recipes x seeds, with all choices from validation.
+
+    python scripts/benchmark_quality.py --data ../shared/data --encoder path/to/MiniLM-L6 --output_dir outputs/quality
+    python scripts/benchmark_quality.py --sets goemotions --recipes default ema --seeds 0 --output_dir outputs/quality
+
+Every cell is one run of `train.py` or `distill.py` with the recipe's arguments, of the linear model, or of the
+fine-tuned encoder. A cell that has its `metrics.json` is not run again, so a stopped benchmark goes on, and several
+processes may share the output folder if each has cells of its own. benchmark_quality.json has all cells of the folder.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from distill import fine_tune
+from train import METRICS, SPLITS, evaluate_all, read_data
+from train_arguments import CardArguments, DataArguments
+from transformers import HfArgumentParser
+
+from hf_rnn_multilabel.baseline import linear_scores
+
+
+LINEAR, FINE_TUNED = "TF-IDF + LR", "encoder, fine-tuned"
+# What is added to `train.py`'s arguments; {encoder} is the folder of `--encoder`, {seed} and {set} are the cell's.
+RECIPES: dict[str, list[str]] = {
+    "from scratch": [],
+    "embeddings": ["--embeddings_from", "{encoder}"],
+}
+# The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
+FIGURES = {
+    "micro-F1": ("one for all", "f1_micro"),
+    "macro-F1": ("one per label", "f1_macro"),
+    "P@1": ("0.5", "precision_at_1"),
+    "P@5": ("0.5", "precision_at_5"),
+}
+
+
+@dataclass
+class Arguments:
+    data: str = field(metadata={"help": "A folder of sets: a folder each, with {train,validation,test}.jsonl.gz."})
+    output_dir: str = field(metadata={"help": "A folder for every cell, and benchmark_quality.json of them all."})
+    sets: list[str] = field(default_factory=lambda: ["goemotions", "reuters21578"], metadata={"help": "Of `data`."})
+    recipes: list[str] = field(
+        default_factory=lambda: [*RECIPES, LINEAR, FINE_TUNED], metadata={"help": "Which ones; see the script."}
+    )
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
+    encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
+    threads: int = field(default=2, metadata={"help": "Of torch."})
+
+
+def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -> None:
+    """Leaves the cell's metrics.json in its folder.
+
+    Raises:
+        ValueError: for a recipe that is not known, or needs an encoder where none is given.
+        RuntimeError: if the run fails; its log is in the folder's `log.txt`.
+    """
+    if recipe not in (*RECIPES, LINEAR, FINE_TUNED):
+        raise ValueError(f"No recipe {recipe!r}; give some of {[*RECIPES, LINEAR, FINE_TUNED]}.")
+    needs_encoder = recipe == FINE_TUNED or any("{encoder}" in each for each in RECIPES.get(recipe, []))
+    if needs_encoder and args.encoder is None:
+        raise ValueError(f"The recipe {recipe!r} needs a pretrained encoder; give its folder with `--encoder`.")
+    files = {split: Path(args.data, name, f"{split}.jsonl.gz") for split in SPLITS}
+    given = {f"{split}_file": str(path) for split, path in files.items() if path.exists()}
+    data_args = DataArguments(**given, unknown_labels="drop")  # type: ignore[arg-type]
+    if recipe == LINEAR:
+        run_linear(data_args, seed, folder)
+    elif recipe == FINE_TUNED:
+        data = read_data(data_args, CardArguments(), seed)
+        settings: dict[str, Any] = {"learning_rate": 1e-4, "seed": seed, "use_cpu": True, "disable_tqdm": True}
+        fine_tune(data, str(args.encoder), folder, name=FINE_TUNED, **settings)
+    else:
+        values = {"encoder": args.encoder, "seed": seed, "set": name, "cells": args.output_dir}
+        more = [each.format(**values) for each in RECIPES[recipe]]
+        script = "distill.py" if any(each.startswith("--teacher") for each in more) else "train.py"
+        command = [sys.executable, str(Path(__file__).with_name(script)), "--output_dir", str(folder)]
+        command += [part for key, value in given.items() for part in (f"--{key}", value)]
+        command += ["--unknown_labels", "drop", "--seed", str(seed), "--disable_tqdm", "true", *more]
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "log.txt", "w") as log:
+            environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
+            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed; see {folder / 'log.txt'}.")
+
+
+def run_linear(data_args: DataArguments, seed: int, folder: Path) -> None:
+    data = read_data(data_args, CardArguments(), seed)
+    held_out = [split for split in SPLITS[1:] if split in data.texts]
+    started = time.perf_counter()
+    found = linear_scores(data.texts["train"], data.labels["train"], *(data.texts[split] for split in held_out))
+    seconds = time.perf_counter() - started
+    results = evaluate_all(LINEAR, dict(zip(held_out, found, strict=True)), data.labels, data.encoding.label_names)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METRICS).write_text(json.dumps(results | {"train_seconds": seconds}, indent=2) + "\n")
+
+
+def read_cell(folder: Path) -> dict[str, Any]:
+    """The figures of a cell, by split, and what it cost."""
+    facts = json.loads((folder / METRICS).read_text())
+    # The rows of the cell's own model come first.
+    own = {split: [row for row in facts[split] if row["model"] == facts[split][0]["model"]] for split in SPLITS[1:]}
+    figures = {
+        split: {
+            figure: next(row[key] for row in rows if row["thresholds"] == thresholds)
+            for figure, (thresholds, key) in FIGURES.items()
+        }
+        for split, rows in own.items()
+    }
+    return figures | {"parameters": facts.get("parameters"), "train_seconds": facts.get("train_seconds")}
+
+
+def collect(output_dir: Path) -> list[dict[str, Any]]:
+    """All finished cells of the folder, in the order of their names."""
+    cells = []
+    for path in sorted(output_dir.glob(f"*/*/*/{METRICS}")):
+        name, recipe, seed = path.parent.relative_to(output_dir).parts
+        cells.append({"set": name, "recipe": recipe, "seed": int(seed)} | read_cell(path.parent))
+    return cells
+
+
+def summary(cells: list[dict[str, Any]], split: str = "test") -> str:
+    """A table: the mean over the seeds with the least and the most, for every set and recipe."""
+    lines = ["| set | recipe | seeds | " + " | ".join(FIGURES) + " | parameters | training |"]
+    lines.append("|---" * (len(FIGURES) + 5) + "|")
+    for name, recipe in dict.fromkeys((cell["set"], cell["recipe"]) for cell in cells):
+        some = [cell for cell in cells if (cell["set"], cell["recipe"]) == (name, recipe)]
+        figures = [spread([cell[split][figure] for cell in some]) for figure in FIGURES]
+        parameters = "" if some[0]["parameters"] is None else f"{some[0]['parameters'] / 1e6:.1f} M"
+        seconds = f"{mean(cell['train_seconds'] for cell in some):,.0f} s"
+        lines.append(f"| {name} | {recipe} | {len(some)} | {' | '.join(figures)} | {parameters} | {seconds} |")
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    shown = [f"{value:.3f}".lstrip("0") for value in (mean(values), min(values), max(values))]
+    return shown[0] if len(values) == 1 else f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def main() -> None:
+    (args,) = HfArgumentParser(Arguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
+    torch.set_num_threads(args.threads)
+    output_dir = Path(args.output_dir)
+    for seed in args.seeds:
+        for name in args.sets:
+            for recipe in args.recipes:
+                folder = output_dir / name / recipe / str(seed)
+                if not (folder / METRICS).exists():
+                    print(f"{name}, {recipe}, seed {seed}", flush=True)
+                    run_cell(args, name, recipe, seed, folder)
+    cells = collect(output_dir)
+    (output_dir / "benchmark_quality.json").write_text(json.dumps(cells, indent=2) + "\n")
+    for split in SPLITS[1:]:
+        print(f"\n{split}:\n\n{summary(cells, split)}")
+
+
+if __name__ == "__main__":
+    main()
