@@ -34,7 +34,9 @@ def training_loss(
         teacher_logits: (batch, labels) of the teacher, if there is one, see `distillation`; its scores stand in for
             unknown labels.
     """
+    taught = None
     if teacher_logits is not None:
+        taught = distillation(logits, teacher_logits, config.distillation_temperature, num_items_in_batch)
         labels = labels_from_teacher(labels, teacher_logits, num_items_in_batch)
     numbers = dict(config.objective_parameters or {})
     if config.objective in ("bce", "focal", "asymmetric"):
@@ -47,9 +49,8 @@ def training_loss(
         smoothed = labels.float() * (1 - config.label_smoothing) + config.label_smoothing / 2
         labels = torch.where(labels == UNKNOWN, UNKNOWN, smoothed)
     loss = OBJECTIVES[config.objective](logits, labels, num_items_in_batch=num_items_in_batch, **numbers)
-    if teacher_logits is None:
+    if taught is None:
         return loss
-    taught = distillation(logits, teacher_logits, config.distillation_temperature, num_items_in_batch)
     return (1 - config.distillation_weight) * loss + config.distillation_weight * taught
 
 
