@@ -152,8 +152,11 @@ class OnnxTagger:
             inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
             logits[rows] = self._session.run(["logits"], inputs)[0]
 
-        for _ in self._threads.map(run_batch, range(0, len(texts), batch_size)):
-            pass  # an error of a batch is raised here
+        if len(texts) <= batch_size:
+            run_batch(0)  # here, since another thread would have to be woken first
+        else:
+            for _ in self._threads.map(run_batch, range(0, len(texts), batch_size)):
+                pass  # an error of a batch is raised here
         return logits
 
     def _copy_tokenizer(self, max_length: int) -> Tokenizer:
