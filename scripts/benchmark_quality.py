@@ -109,7 +109,8 @@ def read_cell(folder: Path) -> dict[str, Any]:
     own = {split: [row for row in facts[split] if row["model"] == facts[split][0]["model"]] for split in SPLITS[1:]}
     figures = {
         split: {
-            figure: next(row[key] for row in rows if row["thresholds"] == thresholds)
+            # With fewer than five labels there is no precision at 5.
+            figure: next(row.get(key) for row in rows if row["thresholds"] == thresholds)
             for figure, (thresholds, key) in FIGURES.items()
         }
         for split, rows in own.items()
@@ -139,9 +140,12 @@ def summary(cells: list[dict[str, Any]], split: str = "test") -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float]) -> str:
-    shown = [f"{value:.3f}".lstrip("0") for value in (mean(values), min(values), max(values))]
-    return shown[0] if len(values) == 1 else f"{shown[0]} ({shown[1]} to {shown[2]})"
+def spread(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    shown = [f"{value:.3f}".lstrip("0") for value in (mean(known), min(known), max(known))]
+    return shown[0] if len(known) == 1 else f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def main() -> None:

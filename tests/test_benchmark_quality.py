@@ -1,0 +1,97 @@
+"""The cells of the benchmark, and its arithmetic; what it measures is no matter of tests."""
+
+import gzip
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+quality = importlib.import_module("benchmark_quality")
+
+
+def row(model, thresholds, value):
+    return {"model": model, "thresholds": thresholds} | dict.fromkeys(
+        ("f1_micro", "f1_macro", "precision_at_1", "precision_at_5"), value
+    )
+
+
+def write_cell(folder: Path, value: float, **more) -> None:
+    """A finished cell: its own three rows, the linear model's behind them."""
+    folder.mkdir(parents=True)
+    own = [row("this model", kind, value + i / 100) for i, kind in enumerate(("0.5", "one for all", "one per label"))]
+    rows = [*own, row("TF-IDF + LR", "one for all", 0.99)]
+    (folder / "metrics.json").write_text(json.dumps({"validation": rows, "test": rows, "train_seconds": 90} | more))
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """A set without a validation split, as small as a linear model and a net can be trained on."""
+    folder = tmp_path / "data" / "lamps"
+    folder.mkdir(parents=True)
+    rows = [{"text": f"a {word} {n}", "labels": [word]} for n in range(20) for word in ("lamp", "desk", "pen")]
+    for split, part in {"train": rows, "test": rows[:9]}.items():
+        lines = "".join(json.dumps(each) + "\n" for each in part)
+        with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
+            file.write(lines)
+    return tmp_path / "data"
+
+
+def test_a_figure_is_the_mean_of_the_seeds_with_the_least_and_the_most(tmp_path):
+    for seed, value in enumerate((0.5, 0.6, 0.4)):
+        write_cell(tmp_path / "lamps" / "default" / str(seed), value, parameters=1_500_000)
+    write_cell(tmp_path / "lamps" / "other" / "0", 0.7)
+    table = quality.summary(quality.collect(tmp_path))
+    assert "| lamps | default | 3 | .510 (.410 to .610) | .520 (.420 to .620) | .500 (.400 to .600)" in table
+    assert "| 1.5 M | 90 s |" in table
+    assert re.search(r"\| lamps \| other \| 1 \| \.710 \| \.720 \| \.700 \| \.700 \|  \| 90 s \|", table)
+
+
+def test_a_cell_that_is_finished_is_not_run_again(tmp_path, capsys):
+    write_cell(tmp_path / "lamps" / "from scratch" / "0", 0.5)
+    arguments = ["x", "--data", str(tmp_path), "--output_dir", str(tmp_path), "--sets", "lamps", "--seeds", "0", "1"]
+    with (
+        mock.patch.object(sys, "argv", [*arguments, "--recipes", "from scratch"]),
+        mock.patch.object(quality, "run_cell", side_effect=lambda *_: write_cell(_[-1], 0.6)) as run,
+    ):
+        quality.main()
+    assert [call.args[1:4] for call in run.call_args_list] == [("lamps", "from scratch", 1)]
+    cells = json.loads((tmp_path / "benchmark_quality.json").read_text())
+    assert [(cell["seed"], cell["test"]["micro-F1"]) for cell in cells] == [(0, 0.51), (1, 0.61)]
+    assert capsys.readouterr().out.count("| lamps | from scratch | 2 |") == 2
+
+
+def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
+    args = quality.Arguments(data=str(tmp_path), output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"No recipe 'magic'; give some of \['from scratch'"):
+        quality.run_cell(args, "lamps", "magic", 0, tmp_path)
+    with pytest.raises(ValueError, match="'embeddings' needs a pretrained encoder; give its folder with `--encoder`"):
+        quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
+
+
+def test_a_run_that_fails_says_where_its_log_is(tmp_path):
+    args = quality.Arguments(data=str(tmp_path / "none"), output_dir=str(tmp_path))
+    with (
+        mock.patch.dict(quality.RECIPES, {"broken": ["--cell_type", "tree"]}),
+        pytest.raises(RuntimeError, match=r"failed; see .*log\.txt"),
+    ):
+        quality.run_cell(args, "lamps", "broken", 0, tmp_path / "cell")
+    assert "tree" in (tmp_path / "cell" / "log.txt").read_text()
+
+
+def test_a_net_and_the_linear_model_are_trained_and_collected(tmp_path, sets):
+    small = ["--hidden_size", "4", "--embedding_size", "4", "--num_train_epochs", "1", "--use_cpu", "true"]
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), threads=1)
+    with mock.patch.dict(quality.RECIPES, {"small": small}):
+        for recipe in ("small", quality.LINEAR):
+            quality.run_cell(args, "lamps", recipe, 0, tmp_path / "out" / "lamps" / recipe / "0")
+    linear, net = quality.collect(tmp_path / "out")
+    assert (linear["recipe"], net["recipe"]) == (quality.LINEAR, "small")
+    assert linear["test"]["micro-F1"] == 1 and linear["parameters"] is None
+    assert net["test"]["P@5"] is None and "|  |" in quality.summary([net])
+    assert net["parameters"] > 0 and 0 <= net["validation"]["P@1"] <= 1
