@@ -189,7 +189,9 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
         tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
     elif source is not None and not os.path.isfile(source):
         tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or source)
-        tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
+        kept_ids = list(range(len(tokenizer)))
+        if args.prune_vocabulary:
+            tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
         vectors = vectors_from_model(source, kept_ids)
     elif args.tokenizer_name is not None:
         tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name)
@@ -219,7 +221,23 @@ def make_model(
     if distillation is not None:
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
-        return load_model(args.model_name_or_path, settings, args)
+        model = load_model(args.model_name_or_path, settings, args)
+    else:
+        model = new_model(args, tokenizer, vectors, settings)
+    if args.freeze_embeddings:
+        if args.model_name_or_path is None and vectors is None:
+            raise ValueError(
+                "`--freeze_embeddings` is given, but the embeddings are new and would never learn; say where they "
+                "start with `--embeddings_from` or `--model_name_or_path`."
+            )
+        model.get_input_embeddings().requires_grad_(False)
+    return model
+
+
+def new_model(
+    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict
+) -> RnnMultilabelForSequenceClassification:
+    """A net with drawn weights, but for embeddings that start elsewhere."""
     config = RnnMultilabelConfig(
         vocab_size=len(tokenizer),
         embedding_size=args.embedding_size if vectors is None else vectors.shape[1],
@@ -521,6 +539,7 @@ def train_tagger(
         "training": training
         | {
             "embeddings_from": shown_name(model_args.embeddings_from),
+            "frozen_embeddings": model_args.freeze_embeddings or None,
             "started_from": shown_name(model_args.model_name_or_path),
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",

@@ -34,6 +34,10 @@ class EncoderArguments:
             "the tokens of the training texts) or from a file of word vectors (GloVe, word2vec)."
         },
     )
+    prune_vocabulary: bool = field(
+        default=True,
+        metadata={"help": "Whether to keep only those tokens of `embeddings_from` that stand in the training texts."},
+    )
     cell_type: Literal["rnn", "gru", "lstm"] = field(default="lstm", metadata={"help": "rnn, gru or lstm."})
     embedding_size: int = field(default=192, metadata={"help": "Unless `embeddings_from` brings its own."})
     hidden_size: int = field(default=256, metadata={"help": "Size of a state, per direction."})
@@ -53,6 +57,10 @@ class ModelArguments(EncoderArguments):
         metadata={"help": "One or several of last, mean, max, attention, label_attention."},
     )
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
+    freeze_embeddings: bool = field(
+        default=False,
+        metadata={"help": "Leave the embeddings as they start: less to train, and rare words keep their vectors."},
+    )
     objective: ObjectiveName = field(
         default="bce",
         metadata={

@@ -642,6 +642,41 @@ def test_embeddings_start_from_another_model(tmp_path, train_and_validation, ber
     assert AutoConfig.from_pretrained(tmp_path / "model").embedding_size == 6
 
 
+def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, encoding):
+    unseen = AutoTokenizer.from_pretrained(bert)("garden oak", add_special_tokens=False)["input_ids"]
+    theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
+    arguments = train.ModelArguments(embeddings_from=str(bert), prune_vocabulary=False)
+    tokenizer, vectors = train.make_tokenizer(arguments, train.DataArguments(), ["a lamp"])
+    model = train.make_model(arguments, tokenizer, vectors, encoding)
+    assert tokenizer("garden oak", add_special_tokens=False)["input_ids"] == unseen
+    assert torch.equal(model.get_input_embeddings().weight[unseen], theirs[unseen])
+    pruned, _ = train.make_tokenizer(
+        train.ModelArguments(embeddings_from=str(bert)), train.DataArguments(), ["a lamp"]
+    )
+    assert len(pruned) < len(tokenizer) == len(theirs)
+
+
+def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path, train_and_validation, bert):
+    theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
+    arguments = ["--embeddings_from", bert, "--freeze_embeddings", "--prune_vocabulary", "false"]
+    facts = run_train(tmp_path / "model", *train_and_validation, *arguments)
+    weights = weights_of(tmp_path / "model")
+    words = slice(1, None)  # but for the padding
+    assert torch.equal(weights["rnn.embed_tokens.weight"][words], theirs[words])
+    assert facts["training"]["frozen_embeddings"]
+    assert "and were not trained" in (tmp_path / "model" / "README.md").read_text()
+    going_on = ["--model_name_or_path", tmp_path / "model", "--freeze_embeddings"]
+    run(train, "--output_dir", tmp_path / "further", *SHORT, *train_and_validation, *going_on)
+    further = weights_of(tmp_path / "further")
+    changed = {name for name in weights if not torch.equal(weights[name], further[name])}
+    assert changed == weights.keys() - {"rnn.embed_tokens.weight"}
+
+
+def test_new_embeddings_are_not_frozen(encoding):
+    with pytest.raises(ValueError, match="`--freeze_embeddings` is given, but the embeddings are new"):
+        start({"freeze_embeddings": True}, encoding)
+
+
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):
     tokenizer, model = start({"model_name_or_path": str(trained)}, encoding, max_length=7)
     assert are_equal(model.state_dict(), weights_of(trained))
