@@ -26,18 +26,15 @@ from safetensors.numpy import save_file
 from scipy.special import expit
 from train import (
     METRICS,
-    SPLITS,
-    Data,
     compute_metrics,
     epochs_for,
     evaluate_all,
     predict,
     prepare_output,
-    read_data,
-    read_files,
     train_tagger,
 )
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
+from train_data import SPLITS, Data, read_data, read_files
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 import transformers
 from datasets import Dataset
 from tag import read_rows
-from train import METRICS, agree_on_batches, load_config, make_tokenizer, prepare_output, tokenizer_origin
+from train import METRICS, agree_on_batches, prepare_output
 from train_arguments import ARCHITECTURE, DROPOUTS, DataArguments, EncoderArguments, refuse_settings
+from train_model import load_config, make_tokenizer, tokenizer_origin
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,

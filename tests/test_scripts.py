@@ -67,6 +67,7 @@ def script(name: str) -> ModuleType:
 
 
 train, tag = script("train"), script("tag")
+train_data = importlib.import_module("train_data")
 
 
 def make_rows(number: int, labels=LABELS, seed: int = 0) -> list[dict]:
@@ -265,7 +266,7 @@ def test_a_trained_folder_opens_with_the_pipelines_and_the_auto_classes(trained)
 def test_the_bundled_data_are_the_default(tmp_path, capsys):
     facts = run_train(tmp_path / "demo")
     assert facts["rows"] == {
-        split: len((train.DEMO / f"{split}.jsonl").read_text().splitlines()) for split in facts["rows"]
+        split: len((train_data.DEMO / f"{split}.jsonl").read_text().splitlines()) for split in facts["rows"]
     }
     output = capsys.readouterr().out
     assert f"{len(facts['labels'])} labels" in output and output.count("    -> ") == 3
@@ -477,11 +478,11 @@ def test_a_finished_folder_is_never_overwritten(trained):
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path):
     (tmp_path / "file").write_text("")
-    with mock.patch.object(train, "load_rows") as load_rows:
+    with mock.patch.object(train, "read_data") as read_data:
         for folder in (tmp_path / "file", tmp_path / "file" / "below"):
             with pytest.raises(OSError, match=r"Cannot write to .*; give another `--output_dir`"):
                 run_train(folder)
-    assert not load_rows.called
+    assert not read_data.called
 
 
 # Rows
@@ -494,7 +495,7 @@ def test_rows_are_read_from_files_with_lists(tmp_path, name):
         Dataset.from_list(rows).to_parquet(tmp_path / name)
     else:
         write_jsonl(tmp_path / name, rows)
-    found = train.load_rows(train.DataArguments(train_file=str(tmp_path / name)))
+    found = train_data.load_rows(train.DataArguments(train_file=str(tmp_path / name)))
     assert {split: part.to_list() for split, part in found.items()} == {"train": rows}
 
 
@@ -502,7 +503,7 @@ def test_rows_are_read_from_files_with_lists(tmp_path, name):
 def test_words_for_nothing_are_words_and_empty_fields_are_missing(tmp_path, name, delimiter):
     rows = [{"text": text, "labels": label} for text, label in [("NA", "a"), ("null", "None"), ("oak, elm", "")]]
     path = write_csv(tmp_path / name, rows, delimiter)
-    found = train.load_rows(train.DataArguments(train_file=path, test_file=path))
+    found = train_data.load_rows(train.DataArguments(train_file=path, test_file=path))
     assert found["train"].to_list() == [*rows[:2], {"text": "oak, elm", "labels": None}] == found["test"].to_list()
 
 
@@ -512,7 +513,7 @@ def test_splits_that_have_no_part_in_it_are_left_out(tmp_path):
         write_jsonl(tmp_path / f"{split}.jsonl", make_rows(3))
     files = "".join(f"  - {{split: {split}, path: {split}.jsonl}}\n" for split in ("train", "test", "unsupervised"))
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n")
-    assert list(train.load_rows(train.DataArguments(dataset_name=str(tmp_path)))) == ["train", "test"]
+    assert list(train_data.load_rows(train.DataArguments(dataset_name=str(tmp_path)))) == ["train", "test"]
 
 
 def test_rows_that_cannot_be_read_are_told_by_file(tmp_path):
@@ -520,7 +521,7 @@ def test_rows_that_cannot_be_read_are_told_by_file(tmp_path):
     for name, text in {"a.jsonl": "", "b.jsonl": "\n\n", "c.csv": "text,labels\n", "d.jsonl": "no json\n"}.items():
         (tmp_path / name).write_text(text)
         with pytest.raises(ValueError, match=rf"Cannot read .*{name}.* as .*; each file must hold rows"):
-            train.load_rows(train.DataArguments(train_file=str(tmp_path / name)))
+            train_data.load_rows(train.DataArguments(train_file=str(tmp_path / name)))
     wrong = {
         r"differ in format: .*; give them all in one": {"train_file": good, "test_file": str(tmp_path / "c.csv")},
         r"No file '.*nowhere.jsonl'; give the path": {"train_file": str(tmp_path / "nowhere.jsonl")},
@@ -529,7 +530,7 @@ def test_rows_that_cannot_be_read_are_told_by_file(tmp_path):
     }
     for message, arguments in wrong.items():
         with pytest.raises((ValueError, FileNotFoundError), match=message):
-            train.load_rows(train.DataArguments(**arguments))
+            train_data.load_rows(train.DataArguments(**arguments))
 
 
 def test_without_validation_a_part_of_train_is_split_off_and_without_test_none_is_reported(tmp_path, capsys):

@@ -1,0 +1,158 @@
+"""The net that `train.py` trains, and its tokenizer: new, or started from a checkpoint or from other embeddings."""
+
+import os
+
+from safetensors import SafetensorError
+from train_arguments import ARCHITECTURE, HEAD, DataArguments, EncoderArguments, ModelArguments, refuse_settings
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
+
+from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
+from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
+from hf_rnn_multilabel.provenance import shown_name
+from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
+
+
+TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilabelForMaskedLM.__name__
+MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
+
+
+def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list[str]):
+    """The tokenizer, and the vectors to start the embeddings from, if any."""
+    source = args.embeddings_from
+    vectors = None
+    if args.model_name_or_path is not None:
+        if source is not None or args.tokenizer_name is not None:
+            raise ValueError(
+                "`--model_name_or_path` brings its own tokenizer and embeddings; leave out `--embeddings_from` and "
+                "`--tokenizer_name`."
+            )
+        tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
+    elif source is not None and not os.path.isfile(source):
+        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or source)
+        kept_ids = list(range(len(tokenizer)))
+        if args.prune_vocabulary:
+            tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
+        vectors = vectors_from_model(source, kept_ids)
+    elif args.tokenizer_name is not None:
+        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name)
+    else:
+        # Word vectors are of whole words.
+        algorithm = args.tokenizer_algorithm if source is None else "word"
+        tokenizer = train_tokenizer(texts, algorithm=algorithm, vocab_size=args.vocab_size, lowercase=args.lowercase)
+    if source is not None and os.path.isfile(source):
+        vectors = vectors_from_file(source, tokenizer)[0]
+    tokenizer.model_max_length = data_args.max_length
+    return tokenizer, vectors
+
+
+def make_model(
+    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, encoding, distillation: dict | None = None
+):
+    """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint."""
+    settings = {
+        "id2label": dict(enumerate(encoding.label_names)),
+        "label2id": {name: index for index, name in enumerate(encoding.label_names)},
+        "label_frequencies": encoding.frequencies,
+        "positive_weights": "balanced" if args.balance_positives else None,
+        "objective": args.objective,
+        "objective_parameters": args.objective_numbers,
+        "label_smoothing": args.label_smoothing,
+    }
+    if distillation is not None:
+        settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
+    if args.model_name_or_path is not None:
+        model = load_model(args.model_name_or_path, settings, args)
+    else:
+        model = new_model(args, tokenizer, vectors, settings)
+    if args.freeze_embeddings:
+        if args.model_name_or_path is None and vectors is None:
+            raise ValueError(
+                "`--freeze_embeddings` is given, but the embeddings are new and would never learn; say where they "
+                "start with `--embeddings_from` or `--model_name_or_path`."
+            )
+        model.get_input_embeddings().requires_grad_(False)
+    return model
+
+
+def new_model(
+    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict
+) -> RnnMultilabelForSequenceClassification:
+    """A net with drawn weights, but for embeddings that start elsewhere."""
+    config = RnnMultilabelConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=args.embedding_size if vectors is None else vectors.shape[1],
+        hidden_size=args.hidden_size,
+        num_hidden_layers=args.num_hidden_layers,
+        cell_type=args.cell_type,
+        bidirectional=args.bidirectional,
+        pad_token_id=tokenizer.pad_token_id,
+        **head_settings(args),
+        **settings,
+    )
+    model = RnnMultilabelForSequenceClassification(config)
+    if vectors is not None:
+        started = start_embeddings(model, vectors)
+        print(f"{started:,} of {len(tokenizer):,} embeddings start from {args.embeddings_from}.")
+    return model
+
+
+def head_settings(args: ModelArguments) -> dict:
+    """Pooling and dropouts, as the configuration has them."""
+    pooling = args.pooling[0] if len(args.pooling) == 1 else args.pooling
+    return {name: getattr(args, name) for name in HEAD} | {"pooling": pooling}
+
+
+def load_config(name_or_path: str, trust_remote_code: bool) -> RnnMultilabelConfig:
+    """The configuration of a checkpoint to start from."""
+    config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+    if config.model_type != RnnMultilabelConfig.model_type:
+        raise ValueError(
+            f"{name_or_path!r} is a {config.model_type!r} model; give a {RnnMultilabelConfig.model_type!r} one, or "
+            "start a new one from its embeddings with `--embeddings_from`."
+        )
+    return config
+
+
+def load_model(name_or_path: str, settings: dict, args: ModelArguments):
+    """A checkpoint with these labels.
+
+    A tagger keeps its settings, and its head where it has the same labels; an encoder without a tagger's head gets a
+    new one, with the pooling and the dropouts of `args`. With the same labels it keeps its thresholds until they are
+    tuned anew: an objective may ask for them.
+    """
+    remote = {"trust_remote_code": args.trust_remote_code}
+    config = load_config(name_or_path, **remote)
+    architecture = (config.architectures or [TAGGER])[0]
+    is_tagger = architecture == TAGGER
+    refuse_settings(args, ARCHITECTURE if is_tagger else ARCHITECTURE - HEAD)
+    has_same_labels = is_tagger and config.label_names == list(settings["label2id"])
+    for name, value in (settings if is_tagger else settings | head_settings(args)).items():
+        setattr(config, name, value)
+    if not has_same_labels:
+        config.thresholds = None
+    config.validate()
+    try:
+        if has_same_labels:
+            return AutoModelForSequenceClassification.from_pretrained(name_or_path, config=config, **remote)
+        trained = MAKERS.get(architecture, AutoModel).from_pretrained(name_or_path, **remote)
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {name_or_path!r} are broken ({error}); fetch or save them again.") from error
+    model = AutoModelForSequenceClassification.from_config(config, **remote)
+    model.rnn.load_state_dict(trained.base_model.state_dict())
+    if is_tagger:
+        model.pooling.load_state_dict(trained.pooling.state_dict())
+    return model
+
+
+def tokenizer_origin(args: EncoderArguments) -> str:
+    """Where the tokenizer came from, in words."""
+    taken_from = args.model_name_or_path or args.tokenizer_name or args.embeddings_from
+    is_trained = taken_from is None or (args.embeddings_from == taken_from and os.path.isfile(taken_from))
+    return "trained on the training texts" if is_trained else f"that of {shown_name(taken_from)}"
