@@ -1,7 +1,7 @@
 """How good it is, beside what one would use instead: data sets x recipes x seeds, with all choices from validation.
 
     python scripts/benchmark_quality.py --data ../shared/data --encoder path/to/MiniLM-L6 --output_dir outputs/quality
-    python scripts/benchmark_quality.py --sets goemotions --recipes default ema --seeds 0 --output_dir outputs/quality
+    python scripts/benchmark_quality.py --data ... --encoder ... --sets goemotions --recipes averaged --output_dir ...
 
 Every cell is one run of `train.py` or `distill.py` with the recipe's arguments, of the linear model, or of the
 fine-tuned encoder. A cell that has its `metrics.json` is not run again, so a stopped benchmark goes on, and several
@@ -29,10 +29,28 @@ from hf_rnn_multilabel.baseline import linear_scores
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "encoder, fine-tuned"
-# What is added to `train.py`'s arguments; {encoder} is the folder of `--encoder`, {seed} and {set} are the cell's.
+# What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
+EMBEDDINGS = ["--embeddings_from", "{encoder}"]
+FROZEN = [*EMBEDDINGS, "--freeze_embeddings", "true", "--prune_vocabulary", "false"]
 RECIPES: dict[str, list[str]] = {
-    "from scratch": [],
-    "embeddings": ["--embeddings_from", "{encoder}"],
+    "default": [],
+    "embeddings": EMBEDDINGS,
+    "embeddings, frozen": FROZEN,
+    # One technique more.
+    "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
+    "frozen, averaged": [*FROZEN, "--weight_averaging", "0.998"],
+    "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
+    "zlpr": [*EMBEDDINGS, "--objective", "zlpr"],
+    "focal": [*EMBEDDINGS, "--objective", "focal"],
+    "asymmetric": [*EMBEDDINGS, "--objective", "asymmetric"],
+    "distribution-balanced": [*EMBEDDINGS, "--objective", "distribution_balanced"],
+    "label attention": [*EMBEDDINGS, "--pooling", "attention", "max", "label_attention"],
+    "taught": [*EMBEDDINGS, "--teacher", "{cells}/{set}/encoder, fine-tuned/{seed}"],
+    "retrained": [*EMBEDDINGS, "--retrain_with_validation", "true"],
+    # One technique less.
+    "last state": [*EMBEDDINGS, "--pooling", "last"],
+    "one direction": [*EMBEDDINGS, "--bidirectional", "false"],
+    "less dropout": [*EMBEDDINGS, "--embedding_dropout", "0.1", "--classifier_dropout", "0.1"],
 }
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
@@ -49,7 +67,8 @@ class Arguments:
     output_dir: str = field(metadata={"help": "A folder for every cell, and benchmark_quality.json of them all."})
     sets: list[str] = field(default_factory=lambda: ["goemotions", "reuters21578"], metadata={"help": "Of `data`."})
     recipes: list[str] = field(
-        default_factory=lambda: [*RECIPES, LINEAR, FINE_TUNED], metadata={"help": "Which ones; see the script."}
+        default_factory=lambda: [LINEAR, FINE_TUNED, "default", "embeddings", "embeddings, frozen"],
+        metadata={"help": f"Of {[LINEAR, FINE_TUNED, *RECIPES]}."},
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
@@ -75,7 +94,7 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         run_linear(data_args, seed, folder)
     elif recipe == FINE_TUNED:
         data = read_data(data_args, CardArguments(), seed)
-        settings: dict[str, Any] = {"learning_rate": 1e-4, "seed": seed, "use_cpu": True, "disable_tqdm": True}
+        settings: dict[str, Any] = {"learning_rate": 3e-4, "seed": seed, "use_cpu": True, "disable_tqdm": True}
         fine_tune(data, str(args.encoder), folder, name=FINE_TUNED, **settings)
     else:
         values = {"encoder": args.encoder, "seed": seed, "set": name, "cells": args.output_dir}

@@ -53,22 +53,22 @@ def test_a_figure_is_the_mean_of_the_seeds_with_the_least_and_the_most(tmp_path)
 
 
 def test_a_cell_that_is_finished_is_not_run_again(tmp_path, capsys):
-    write_cell(tmp_path / "lamps" / "from scratch" / "0", 0.5)
+    write_cell(tmp_path / "lamps" / "default" / "0", 0.5)
     arguments = ["x", "--data", str(tmp_path), "--output_dir", str(tmp_path), "--sets", "lamps", "--seeds", "0", "1"]
     with (
-        mock.patch.object(sys, "argv", [*arguments, "--recipes", "from scratch"]),
+        mock.patch.object(sys, "argv", [*arguments, "--recipes", "default"]),
         mock.patch.object(quality, "run_cell", side_effect=lambda *_: write_cell(_[-1], 0.6)) as run,
     ):
         quality.main()
-    assert [call.args[1:4] for call in run.call_args_list] == [("lamps", "from scratch", 1)]
+    assert [call.args[1:4] for call in run.call_args_list] == [("lamps", "default", 1)]
     cells = json.loads((tmp_path / "benchmark_quality.json").read_text())
     assert [(cell["seed"], cell["test"]["micro-F1"]) for cell in cells] == [(0, 0.51), (1, 0.61)]
-    assert capsys.readouterr().out.count("| lamps | from scratch | 2 |") == 2
+    assert capsys.readouterr().out.count("| lamps | default | 2 |") == 2
 
 
 def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
     args = quality.Arguments(data=str(tmp_path), output_dir=str(tmp_path))
-    with pytest.raises(ValueError, match=r"No recipe 'magic'; give some of \['from scratch'"):
+    with pytest.raises(ValueError, match=r"No recipe 'magic'; give some of \['default'"):
         quality.run_cell(args, "lamps", "magic", 0, tmp_path)
     with pytest.raises(ValueError, match="'embeddings' needs a pretrained encoder; give its folder with `--encoder`"):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
