@@ -7,6 +7,8 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
+from .optimization import scale_embedding_rate
+
 
 class StopAtShare(TrainerCallback):
     """Ends the training at a share of its schedule, which stays as it is.
@@ -33,6 +35,7 @@ def retrain(
     rows: Dataset,
     output_dir: str,
     callbacks: Iterable[TrainerCallback] = (),
+    embedding_rate: float = 1.0,
     resume_from_checkpoint: str | None = None,
 ) -> Trainer:
     """Train a new net on other rows for as long as the one that a finished trainer has kept.
@@ -48,6 +51,7 @@ def retrain(
         rows: what to train it on, tokenized: those of the trainer and those that it evaluated on.
         output_dir: a folder of its own for the checkpoints.
         callbacks: more of them.
+        embedding_rate: see `scale_embedding_rate`.
         resume_from_checkpoint: a checkpoint in that folder.
 
     Returns:
@@ -64,5 +68,6 @@ def retrain(
         processing_class=trainer.processing_class,
         callbacks=[StopAtShare((kept or state.global_step) / state.max_steps), *callbacks],
     )
+    scale_embedding_rate(new, embedding_rate)
     new.train(resume_from_checkpoint=resume_from_checkpoint)
     return new

@@ -31,14 +31,14 @@ from hf_rnn_multilabel.baseline import linear_scores
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
 EMBEDDINGS = ["--embeddings_from", "{encoder}"]
-FROZEN = [*EMBEDDINGS, "--freeze_embeddings", "true", "--prune_vocabulary", "false"]
+WHOLE = [*EMBEDDINGS, "--prune_vocabulary", "false"]
 RECIPES: dict[str, list[str]] = {
     "default": [],
     "embeddings": EMBEDDINGS,
-    "frozen embeddings": FROZEN,
+    "whole vocabulary": [*WHOLE, "--embedding_rate", "0.1"],
+    "whole frozen": [*WHOLE, "--embedding_rate", "0"],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
-    "frozen averaged": [*FROZEN, "--weight_averaging", "0.998"],
     "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
     "zlpr": [*EMBEDDINGS, "--objective", "zlpr"],
     "focal": [*EMBEDDINGS, "--objective", "focal"],
@@ -67,7 +67,7 @@ class Arguments:
     output_dir: str = field(metadata={"help": "A folder for every cell, and benchmark_quality.json of them all."})
     sets: list[str] = field(default_factory=lambda: ["goemotions", "reuters21578"], metadata={"help": "Of `data`."})
     recipes: list[str] = field(
-        default_factory=lambda: [LINEAR, FINE_TUNED, "default", "embeddings", "frozen embeddings"],
+        default_factory=lambda: [LINEAR, FINE_TUNED, "default", "embeddings", "whole vocabulary"],
         metadata={"help": f"Of {[LINEAR, FINE_TUNED, *RECIPES]}."},
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})

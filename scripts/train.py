@@ -46,6 +46,7 @@ from hf_rnn_multilabel.metrics.multilabel.multilabel import (
     ranking_metrics,
 )
 from hf_rnn_multilabel.model_card import build_card
+from hf_rnn_multilabel.optimization import scale_embedding_rate
 from hf_rnn_multilabel.provenance import describe_training, processor, shown_name
 from hf_rnn_multilabel.report import BINS, expected_calibration_error, plot_all
 from hf_rnn_multilabel.retraining import retrain
@@ -174,6 +175,11 @@ def train_tagger(
     if args.num_train_epochs == 0:
         args.num_train_epochs = epochs_for(3000, rows["train"], args)
     agree_on_batches(args)
+    if args.embedding_rate == 0 and model_args.model_name_or_path is None and vectors is None:
+        raise ValueError(
+            "`--embedding_rate` is 0, but the embeddings are new and would never learn; say where they start with "
+            "`--embeddings_from` or `--model_name_or_path`."
+        )
     searched = {}
     if args.search_trials > 0:
         searched["search"] = search_settings(model_args, args, dataset, tokenizer, vectors, encoding, distillation)
@@ -188,6 +194,7 @@ def train_tagger(
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *averaging(args)],
     )
+    scale_embedding_rate(trainer, args.embedding_rate)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     train_seconds = time.perf_counter() - started
@@ -210,7 +217,7 @@ def train_tagger(
         folder = Path(args.output_dir) / RETRAINING
         checkpoint = last_checkpoint(folder, args.weight_averaging > 0)
         started = time.perf_counter()
-        trainer = retrain(trainer, model, both, str(folder), averaging(args), checkpoint)
+        trainer = retrain(trainer, model, both, str(folder), averaging(args), args.embedding_rate, checkpoint)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,
@@ -270,7 +277,7 @@ def train_tagger(
         "training": training
         | {
             "embeddings_from": shown_name(model_args.embeddings_from),
-            "frozen_embeddings": model_args.freeze_embeddings or None,
+            "embedding_rate": args.embedding_rate,
             "started_from": shown_name(model_args.model_name_or_path),
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
@@ -315,6 +322,11 @@ def search_settings(
     distillation: dict | None,
 ) -> dict:
     """Put the best settings of a search on validation into the arguments; what the search found."""
+    if args.embedding_rate != 1:
+        raise ValueError(
+            f"`--search_trials` makes the optimizer anew for each trial, without an `--embedding_rate` of "
+            f"{args.embedding_rate}; leave out one of the two."
+        )
     if model_args.model_name_or_path is not None:
         raise ValueError(
             f"`--search_trials` is for a new net, but this one is that of {model_args.model_name_or_path!r}; leave "

@@ -57,10 +57,6 @@ class ModelArguments(EncoderArguments):
         metadata={"help": "One or several of last, mean, max, attention, label_attention."},
     )
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
-    freeze_embeddings: bool = field(
-        default=False,
-        metadata={"help": "Leave the embeddings as they start: less to train, and rare words keep their vectors."},
-    )
     objective: ObjectiveName = field(
         default="bce",
         metadata={
@@ -159,6 +155,10 @@ class TrainingArguments(transformers.TrainingArguments):
     output_dir: str = field(default="outputs/model", metadata={"help": "Everything is saved here."})
     learning_rate: float = field(
         default=0, metadata={"help": "Highest one. 0: 4e-3, or 2e-3 where the embeddings come from elsewhere."}
+    )
+    embedding_rate: float = field(
+        default=1.0,
+        metadata={"help": "Factor of the learning rate for embeddings from elsewhere; 0 leaves them as they start."},
     )
     num_train_epochs: float = field(
         default=0, metadata={"help": "0: as many as give 3,000 steps, at least 3 and at most 30."}

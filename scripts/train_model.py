@@ -68,17 +68,8 @@ def make_model(
     if distillation is not None:
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
-        model = load_model(args.model_name_or_path, settings, args)
-    else:
-        model = new_model(args, tokenizer, vectors, settings)
-    if args.freeze_embeddings:
-        if args.model_name_or_path is None and vectors is None:
-            raise ValueError(
-                "`--freeze_embeddings` is given, but the embeddings are new and would never learn; say where they "
-                "start with `--embeddings_from` or `--model_name_or_path`."
-            )
-        model.get_input_embeddings().requires_grad_(False)
-    return model
+        return load_model(args.model_name_or_path, settings, args)
+    return new_model(args, tokenizer, vectors, settings)
 
 
 def new_model(

@@ -659,23 +659,23 @@ def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, enco
 
 def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path, train_and_validation, bert):
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
-    arguments = ["--embeddings_from", bert, "--freeze_embeddings", "--prune_vocabulary", "false"]
+    arguments = ["--embeddings_from", bert, "--embedding_rate", "0", "--prune_vocabulary", "false"]
     facts = run_train(tmp_path / "model", *train_and_validation, *arguments)
     weights = weights_of(tmp_path / "model")
     words = slice(1, None)  # but for the padding
     assert torch.equal(weights["rnn.embed_tokens.weight"][words], theirs[words])
-    assert facts["training"]["frozen_embeddings"]
+    assert facts["training"]["embedding_rate"] == 0
     assert "and were not trained" in (tmp_path / "model" / "README.md").read_text()
-    going_on = ["--model_name_or_path", tmp_path / "model", "--freeze_embeddings"]
+    going_on = ["--model_name_or_path", tmp_path / "model", "--embedding_rate", "0"]
     run(train, "--output_dir", tmp_path / "further", *SHORT, *train_and_validation, *going_on)
     further = weights_of(tmp_path / "further")
     changed = {name for name in weights if not torch.equal(weights[name], further[name])}
     assert changed == weights.keys() - {"rnn.embed_tokens.weight"}
 
 
-def test_new_embeddings_are_not_frozen(encoding):
-    with pytest.raises(ValueError, match="`--freeze_embeddings` is given, but the embeddings are new"):
-        start({"freeze_embeddings": True}, encoding)
+def test_new_embeddings_are_not_frozen(tmp_path, train_and_validation):
+    with pytest.raises(ValueError, match="`--embedding_rate` is 0, but the embeddings are new"):
+        run_train(tmp_path / "model", *train_and_validation, "--embedding_rate", "0")
 
 
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):

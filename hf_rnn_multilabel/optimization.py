@@ -1,0 +1,30 @@
+"""Embeddings that start from elsewhere learn more slowly than the rest, so that rare words stay beside the others."""
+
+from transformers import Trainer
+
+
+def scale_embedding_rate(trainer: Trainer, factor: float) -> None:
+    """Give the input embeddings a learning rate of their own, before a stock `Trainer` trains.
+
+    Vectors of another model are comparable with each other, those of words that the texts lack too. Trained at the
+    rate of the other weights, the words of the texts soon leave the others behind. Source: Howard & Ruder 2018,
+    section 3.1, discriminative fine-tuning.
+
+    Args:
+        trainer: it has not trained; it gets its own stock optimizer, with one more group of parameters, and the
+            schedule goes for all groups.
+        factor: of the learning rate, at least 0 and at most 1; 0 leaves the embeddings as they are, and costs less.
+
+    Raises:
+        ValueError: for a factor out of its range.
+    """
+    if not 0 <= factor <= 1:
+        raise ValueError(f"`factor` is {factor}; it must be in [0, 1].")
+    embeddings = trainer.model.get_input_embeddings().weight  # type: ignore[union-attr,operator]
+    if factor == 0:
+        embeddings.requires_grad_(False)
+    elif factor < 1:
+        optimizer = trainer.create_optimizer()
+        group = next(g for g in optimizer.param_groups if any(weight is embeddings for weight in g["params"]))
+        group["params"] = [weight for weight in group["params"] if weight is not embeddings]
+        optimizer.add_param_group(group | {"params": [embeddings], "lr": factor * group["lr"]})

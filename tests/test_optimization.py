@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from hf_rnn_multilabel.optimization import scale_embedding_rate
+
+
+STEPS = {"max_steps": 3, "per_device_train_batch_size": 4, "learning_rate": 0.01, "weight_decay": 0.1}
+
+
+def train(build_tagger, build_trainer, rows, factor, **arguments):
+    trainer = build_trainer(build_tagger().train(), rows, **STEPS | arguments)
+    scale_embedding_rate(trainer, factor)
+    trainer.train()
+    return trainer
+
+
+def test_the_factor_1_is_the_stock_training_to_the_bit(build_tagger, build_trainer, rows):
+    stock = build_trainer(build_tagger().train(), rows, **STEPS)
+    stock.train()
+    scaled = train(build_tagger, build_trainer, rows, 1.0).model.state_dict()
+    assert all(torch.equal(weight, scaled[name]) for name, weight in stock.model.state_dict().items())
+
+
+def test_the_first_step_of_the_embeddings_is_shorter_by_the_factor_and_that_of_the_others_is_not(
+    build_tagger, build_trainer, rows
+):
+    start = build_tagger().state_dict()
+    whole = train(build_tagger, build_trainer, rows, 1.0, max_steps=1).model.state_dict()
+    scaled = train(build_tagger, build_trainer, rows, 0.1, max_steps=1).model.state_dict()
+    for name, weight in start.items():
+        share = 0.1 if name == "rnn.embed_tokens.weight" else 1.0
+        assert (whole[name] - weight).abs().max() > 1e-4
+        torch.testing.assert_close(scaled[name] - weight, share * (whole[name] - weight), atol=2e-7, rtol=0)
+
+
+def test_the_schedule_goes_for_the_embeddings_too(build_tagger, build_trainer, rows):
+    trainer = train(build_tagger, build_trainer, rows, 0.1, lr_scheduler_type="linear", max_steps=2)
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    assert len(rates) == 3 and rates == [0, 0, 0]
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01, 0.01, 0.001])
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.1, 0, 0.1]
+
+
+def test_the_factor_0_leaves_the_embeddings_as_they_are(build_tagger, build_trainer, rows):
+    model = train(build_tagger, build_trainer, rows, 0.0).model
+    start = build_tagger().state_dict()
+    unchanged = {name for name, weight in model.state_dict().items() if torch.equal(weight, start[name])}
+    assert unchanged == {"rnn.embed_tokens.weight"}
+
+
+@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
+def test_a_factor_out_of_its_range_is_refused(build_tagger, build_trainer, rows, factor):
+    with pytest.raises(ValueError, match=r"`factor` is .*; it must be in \[0, 1\]"):
+        scale_embedding_rate(build_trainer(build_tagger(), rows), factor)
