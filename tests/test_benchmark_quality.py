@@ -11,7 +11,8 @@ from unittest import mock
 import pytest
 
 
-sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "scripts"))
 quality = importlib.import_module("benchmark_quality")
 
 
@@ -40,6 +41,11 @@ def sets(tmp_path):
         with gzip.open(folder / f"{split}.jsonl.gz", "wt") as file:
             file.write(lines)
     return tmp_path / "data"
+
+
+def test_the_table_of_the_readme_is_that_of_the_measured_cells():
+    cells = json.loads((ROOT / "scripts" / "benchmark_quality.json").read_text())
+    assert quality.summary(cells) in (ROOT / "README.md").read_text()
 
 
 def test_a_figure_is_the_mean_of_the_seeds_with_the_least_and_the_most(tmp_path):
