@@ -79,7 +79,7 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
     """Leaves the cell's metrics.json in its folder.
 
     Raises:
-        ValueError: for a recipe that is not known, or needs an encoder where none is given.
+        ValueError: for a recipe that is not known, or needs an encoder where none is given, and a set without files.
         RuntimeError: if the run fails; its log is in the folder's `log.txt`.
     """
     if recipe not in (*RECIPES, LINEAR, FINE_TUNED):
@@ -89,6 +89,9 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         raise ValueError(f"The recipe {recipe!r} needs a pretrained encoder; give its folder with `--encoder`.")
     files = {split: Path(args.data, name, f"{split}.jsonl.gz") for split in SPLITS}
     given = {f"{split}_file": str(path) for split, path in files.items() if path.exists()}
+    missing = [str(files[split]) for split in ("train", "test") if not files[split].exists()]
+    if missing:
+        raise ValueError(f"{name!r} lacks {missing}; a set has at least train.jsonl.gz and test.jsonl.gz.")
     data_args = DataArguments(**given, unknown_labels="drop")  # type: ignore[arg-type]
     if recipe == LINEAR:
         run_linear(data_args, seed, folder)

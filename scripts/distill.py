@@ -26,6 +26,7 @@ from safetensors.numpy import save_file
 from scipy.special import expit
 from train import (
     METRICS,
+    agree_on_batches,
     compute_metrics,
     epochs_for,
     evaluate_all,
@@ -122,8 +123,11 @@ def fine_tune(
         the metrics of validation and, if there is one, test, as `evaluate_all` gives them.
 
     Raises:
-        ValueError: if the folder holds one that was made from another encoder.
+        ValueError: if the folder holds one that was made from another encoder, of other rows or with other arguments.
     """
+    rows = {split: labels.tolist() for split, labels in data.labels.items()}
+    given = json.dumps([data.texts, rows, data.encoding.label_names, max_length, threshold_method, arguments])
+    digest = hashlib.sha256(given.encode()).hexdigest()
     if (folder / METRICS).exists():
         facts = json.loads((folder / METRICS).read_text())
         if facts["encoder"] != shown_name(encoder):
@@ -131,12 +135,18 @@ def fine_tune(
                 f"{folder} holds a classifier made from {facts['encoder']!r}, not from {shown_name(encoder)!r}; "
                 "remove it, or give another `--output_dir`."
             )
+        if facts["digest"] != digest:
+            raise ValueError(
+                f"{folder} holds a classifier made from other rows or with other arguments; remove it, or give "
+                "another `--output_dir`."
+            )
         print(f"Taking the finished classifier in {folder}.")
         return {split: facts[split] for split in SPLITS[1:] if split in facts}
     checkpoint = prepare_output(folder)
     args = transformers.TrainingArguments(str(folder), **FINE_TUNING | arguments)
     if args.num_train_epochs == 0:
         args.num_train_epochs = epochs_for(1000, len(data.texts["train"]), args)
+    agree_on_batches(args)
     set_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     limit = min(max_length, tokenizer.model_max_length)
@@ -172,6 +182,7 @@ def fine_tune(
         tokenizer.save_pretrained(folder)
         facts = {
             "encoder": shown_name(encoder),
+            "digest": digest,
             **results,
             "parameters": model.num_parameters(),
             "train_seconds": train_seconds,

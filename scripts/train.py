@@ -175,10 +175,10 @@ def train_tagger(
     if args.num_train_epochs == 0:
         args.num_train_epochs = epochs_for(3000, rows["train"], args)
     agree_on_batches(args)
-    if args.embedding_rate == 0 and model_args.model_name_or_path is None and vectors is None:
+    if args.embedding_rate != 1 and model_args.model_name_or_path is None and vectors is None:
         raise ValueError(
-            "`--embedding_rate` is 0, but the embeddings are new and would never learn; say where they start with "
-            "`--embeddings_from` or `--model_name_or_path`."
+            f"`--embedding_rate` is {args.embedding_rate}, but the embeddings are new and have all to learn; say "
+            "where they start with `--embeddings_from` or `--model_name_or_path`."
         )
     searched = {}
     if args.search_trials > 0:

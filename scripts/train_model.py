@@ -27,6 +27,11 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
     """The tokenizer, and the vectors to start the embeddings from, if any."""
     source = args.embeddings_from
     vectors = None
+    if not args.prune_vocabulary and (source is None or os.path.isfile(source)):
+        raise ValueError(
+            "`--prune_vocabulary` is false, but only a model in `--embeddings_from` brings a vocabulary that could be "
+            f"kept whole, not {source!r}; leave it out."
+        )
     if args.model_name_or_path is not None:
         if source is not None or args.tokenizer_name is not None:
             raise ValueError(
@@ -36,6 +41,8 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
         tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
     elif source is not None and not os.path.isfile(source):
         tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or source)
+        if tokenizer.pad_token is None:
+            raise ValueError(f"The tokenizer of {source!r} has no pad token; save it with one, as its `eos_token`.")
         kept_ids = list(range(len(tokenizer)))
         if args.prune_vocabulary:
             tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)

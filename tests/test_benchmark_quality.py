@@ -80,8 +80,15 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
 
 
-def test_a_run_that_fails_says_where_its_log_is(tmp_path):
-    args = quality.Arguments(data=str(tmp_path / "none"), output_dir=str(tmp_path))
+def test_a_set_without_a_test_split_is_refused_before_it_is_trained_on(tmp_path, sets):
+    (sets / "lamps" / "test.jsonl.gz").unlink()
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"'lamps' lacks \[.*test\.jsonl\.gz'\]"):
+        quality.run_cell(args, "lamps", "default", 0, tmp_path / "cell")
+
+
+def test_a_run_that_fails_says_where_its_log_is(tmp_path, sets):
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path))
     with (
         mock.patch.dict(quality.RECIPES, {"broken": ["--cell_type", "tree"]}),
         pytest.raises(RuntimeError, match=r"failed; see .*log\.txt"),

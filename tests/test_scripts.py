@@ -665,7 +665,7 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     words = slice(1, None)  # but for the padding
     assert torch.equal(weights["rnn.embed_tokens.weight"][words], theirs[words])
     assert facts["training"]["embedding_rate"] == 0
-    assert "and were not trained" in (tmp_path / "model" / "README.md").read_text()
+    assert "embeddings | not trained" in (tmp_path / "model" / "README.md").read_text()
     going_on = ["--model_name_or_path", tmp_path / "model", "--embedding_rate", "0"]
     run(train, "--output_dir", tmp_path / "further", *SHORT, *train_and_validation, *going_on)
     further = weights_of(tmp_path / "further")
@@ -673,9 +673,26 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     assert changed == weights.keys() - {"rnn.embed_tokens.weight"}
 
 
-def test_new_embeddings_are_not_frozen(tmp_path, train_and_validation):
-    with pytest.raises(ValueError, match="`--embedding_rate` is 0, but the embeddings are new"):
-        run_train(tmp_path / "model", *train_and_validation, "--embedding_rate", "0")
+@pytest.mark.parametrize("rate", ["0", "0.1"])
+def test_new_embeddings_learn_at_the_rate_of_the_rest(tmp_path, train_and_validation, rate):
+    with pytest.raises(ValueError, match=r"`--embedding_rate` is .*, but the embeddings are new"):
+        run_train(tmp_path / "model", *train_and_validation, "--embedding_rate", rate)
+
+
+def test_only_the_vocabulary_of_another_model_is_kept_whole(tmp_path, encoding):
+    (tmp_path / "vectors.txt").write_text("lamp 1 2 3")
+    for source in (None, str(tmp_path / "vectors.txt")):
+        with pytest.raises(ValueError, match="`--prune_vocabulary` is false, but only a model"):
+            start({"embeddings_from": source, "prune_vocabulary": False}, encoding)
+
+
+def test_a_tokenizer_without_a_pad_token_is_told_of(tmp_path, bert, encoding):
+    shutil.copytree(bert, tmp_path / "bert")
+    tokenizer = AutoTokenizer.from_pretrained(bert)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "bert")
+    with pytest.raises(ValueError, match="has no pad token; save it with one"):
+        start({"embeddings_from": str(tmp_path / "bert"), "prune_vocabulary": False}, encoding)
 
 
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):
