@@ -7,6 +7,7 @@ import math
 import random
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -483,9 +484,13 @@ def test_a_fine_tuned_encoder_is_better_than_chance_and_knows_no_unknown_label(t
     train = data.dataset["train"].remove_columns("labels").add_column("labels", labels.tolist())
     data.dataset["train"] = train.cast_column("labels", data.dataset["validation"].features["labels"])
     settings = {"num_train_epochs": 8, "learning_rate": 0.005, "per_device_train_batch_size": 16}
-    found = distill.fine_tune(
-        data, str(encoder), tmp_path / "made", name="encoder", use_cpu=True, disable_tqdm=True, **settings
-    )
+    more = {"name": "encoder", "use_cpu": True, "disable_tqdm": True}
+    found = distill.fine_tune(data, str(encoder), tmp_path / "made", **more, **settings)
+    with mock.patch.object(distill, "Trainer", side_effect=AssertionError):
+        assert distill.fine_tune(data, str(encoder), tmp_path / "made", **more, **settings) == found
+        for other, changed in ((replace(data, labels={}), {}), (data, {"num_train_epochs": 9})):
+            with pytest.raises(ValueError, match="made from other rows or with other arguments"):
+                distill.fine_tune(other, str(encoder), tmp_path / "made", **more, **settings | changed)
     assert list(found) == ["validation"] and {row["model"] for row in found["validation"]} == {"encoder"}
     assert max(row["f1_micro"] for row in found["validation"]) > 0.9
 
