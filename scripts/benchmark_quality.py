@@ -37,6 +37,7 @@ RECIPES: dict[str, list[str]] = {
     "embeddings": EMBEDDINGS,
     "whole vocabulary": [*WHOLE, "--embedding_rate", "0.1"],
     "whole frozen": [*WHOLE, "--embedding_rate", "0"],
+    "slow embeddings": [*EMBEDDINGS, "--embedding_rate", "0.1", "--num_train_epochs", "5"],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
     "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
