@@ -23,7 +23,7 @@ from datasets import Dataset
 from tag import read_rows
 from train import METRICS, agree_on_batches, prepare_output
 from train_arguments import ARCHITECTURE, DROPOUTS, DataArguments, EncoderArguments, refuse_settings
-from train_model import load_config, make_tokenizer, tokenizer_origin
+from train_model import load_config, make_tokenizer, new_model, tokenizer_origin
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
@@ -33,8 +33,7 @@ from transformers import (
     set_seed,
 )
 
-from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM
-from hf_rnn_multilabel.embeddings import start_embeddings
+from hf_rnn_multilabel import RnnMultilabelForMaskedLM
 from hf_rnn_multilabel.provenance import describe_training, processor, shown_name
 
 
@@ -134,21 +133,7 @@ def make_model(args: NetArguments, tokenizer: PreTrainedTokenizerBase, vectors) 
         if model.config.vocab_size < len(tokenizer):
             model.resize_token_embeddings(len(tokenizer))
         return model
-    config = RnnMultilabelConfig(
-        vocab_size=len(tokenizer),
-        embedding_size=args.embedding_size if vectors is None else vectors.shape[1],
-        hidden_size=args.hidden_size,
-        num_hidden_layers=args.num_hidden_layers,
-        cell_type=args.cell_type,
-        bidirectional=args.bidirectional,
-        pad_token_id=tokenizer.pad_token_id,
-        **dropouts,
-    )
-    model = RnnMultilabelForMaskedLM(config)
-    if vectors is not None:
-        started = start_embeddings(model, vectors)
-        print(f"{started:,} of {len(tokenizer):,} embeddings start from {args.embeddings_from}.")
-    return model
+    return new_model(RnnMultilabelForMaskedLM, args, tokenizer, vectors, dropouts)
 
 
 def main() -> None:

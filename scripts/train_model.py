@@ -76,12 +76,10 @@ def make_model(
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
         return load_model(args.model_name_or_path, settings, args)
-    return new_model(args, tokenizer, vectors, settings)
+    return new_model(RnnMultilabelForSequenceClassification, args, tokenizer, vectors, settings | head_settings(args))
 
 
-def new_model(
-    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict
-) -> RnnMultilabelForSequenceClassification:
+def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict):
     """A net with drawn weights, but for embeddings that start elsewhere."""
     config = RnnMultilabelConfig(
         vocab_size=len(tokenizer),
@@ -91,10 +89,9 @@ def new_model(
         cell_type=args.cell_type,
         bidirectional=args.bidirectional,
         pad_token_id=tokenizer.pad_token_id,
-        **head_settings(args),
         **settings,
     )
-    model = RnnMultilabelForSequenceClassification(config)
+    model = model_class(config)
     if vectors is not None:
         started = start_embeddings(model, vectors)
         print(f"{started:,} of {len(tokenizer):,} embeddings start from {args.embeddings_from}.")

@@ -1,9 +1,9 @@
 """The vanilla cell and the GRU in training on a CPU, where torch runs them as many small operations.
 
 Here the padding costs nothing, a step is one product and a few operations in place, the gates are kept, and the
-gradient of a weight is one product over all steps. Measured against `torch.gru`, a training step took half of the time
-on ragged texts and four fifths on full ones; without gradients there is nothing to gain. An LSTM has a kernel of its
-own in torch, which is as fast.
+gradient of a weight is one product over all steps. Measured against `torch.gru`, a training step took .55 of the time
+on ragged texts and .85 on full ones (for the vanilla cell .65 and 1); without gradients, on texts of alike lengths,
+there is nothing to gain. An LSTM has a kernel of its own in torch.
 """
 
 from itertools import pairwise
