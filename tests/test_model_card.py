@@ -318,7 +318,7 @@ def test_pain_11_a_threshold_near_zero_is_not_shown_as_zero():
 @pytest.mark.parametrize(
     ("method", "row", "words"),
     [
-        ("shrunk", "one per label", "drawn toward a common one"),
+        ("shrunk", "one per label", "its calibrated scores expect"),
         ("per_label", "per_label", "its own largest F1; a label that no text"),
         ("one_micro", "one for all", "one threshold, that of the largest micro-F1"),
         ("one_macro", "one_macro", "one threshold, that of the largest macro-F1"),

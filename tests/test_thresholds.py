@@ -12,8 +12,10 @@ from hf_rnn_multilabel.metrics.multilabel.multilabel import apply_thresholds, de
 from hf_rnn_multilabel.thresholds import (
     UNKNOWN,
     best_threshold,
+    best_threshold_expected,
     best_threshold_macro,
     best_threshold_per_label,
+    calibrated,
     tune,
 )
 
@@ -22,14 +24,36 @@ NAMES = ["calm", "joy"]
 SCORES = np.array([[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.5, 0.1], [0.4, 0.3]])
 LABELS = np.array([[1, 0], [1, 0], [1, 0], [0, 0], [0, 1]])
 HALFWAY = (1.5 * 0.25) ** 0.5
+
+
+def expected_odds():
+    """Of each label's cut of the largest expected F1, drawn by the expected positives toward HALFWAY."""
+    probabilities = calibrated(SCORES, LABELS)
+    odds = []
+    for column, support in enumerate(probabilities.sum(0)):
+        f1 = {}
+        for cut in np.unique(SCORES[:, column]):
+            taken = SCORES[:, column] >= cut
+            f1[cut] = 2 * probabilities[taken, column].sum() / (taken.sum() + support)
+        best = max(f1, key=f1.get)
+        cut = (best + max([below for below in f1 if below < best], default=0)) / 2
+        share = support / (support + 0.1)
+        odds.append((cut / (1 - cut)) ** share * HALFWAY ** (1 - share))
+    return odds
+
+
+EXPECTED = expected_odds()
 METHODS = {
     # Down to .7, 3 hits of 3 given and 4 true, 6/7; down to .3, 8/10.
     "one_micro": [0.6, 0.6],
     # Down to .7, the mean of 1 and 0; down to .3, of 6/8 and 1.
     "one_macro": [0.2, 0.2],
     "per_label": [0.6, 0.2],
-    # Calm's three positives weigh half and joy's one a quarter, beside the odds half-way between 1.5 and .25.
-    "shrunk": [(odds := (1.5 * HALFWAY) ** 0.5) / (1 + odds), (odds := 0.25**0.25 * HALFWAY**0.75) / (1 + odds)],
+    # Calm's three positives weigh 3/13 and joy's one 1/11, beside what the calibrated scores expect.
+    "shrunk": [
+        (odds := 1.5 ** (3 / 13) * EXPECTED[0] ** (10 / 13)) / (1 + odds),
+        (odds := 0.25 ** (1 / 11) * EXPECTED[1] ** (10 / 11)) / (1 + odds),
+    ],
 }
 
 few_values = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
@@ -66,11 +90,47 @@ def test_shrunk_is_the_default():
     assert tune(SCORES, LABELS, NAMES) == tune(SCORES, LABELS, NAMES, "shrunk")
 
 
-def test_shrunk_goes_from_per_label_to_half_way_between_one_micro_and_one_macro():
+def test_shrunk_goes_from_per_label_to_what_the_scores_expect():
     per_label = tune(SCORES, LABELS, NAMES, "per_label")
     assert tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=0) == pytest.approx(per_label)
-    common = dict.fromkeys(NAMES, HALFWAY / (1 + HALFWAY))
-    assert tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=1e12) == pytest.approx(common)
+    expected = {name: odds / (1 + odds) for name, odds in zip(NAMES, EXPECTED, strict=True)}
+    assert tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=1e12) == pytest.approx(expected)
+
+
+def test_the_expected_threshold_is_computed_by_hand():
+    # Down to .8, 2 * .9 / (1 + 1.5); down to .6, 2 * 1.4 / (2 + 1.5); down to .1, 2 * 1.5 / (3 + 1.5).
+    scores, probabilities = np.array([[0.8], [0.6], [0.1]]), np.array([[0.9], [0.5], [0.1]])
+    assert best_threshold_expected(scores, probabilities) == pytest.approx([0.35])
+    assert best_threshold_expected(scores, np.array([[0.9], [UNKNOWN], [0.1]])) == pytest.approx([0.45])
+
+
+def test_calibration_finds_the_slope_and_the_bias_of_the_log_odds():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(-1, 2, (20_000, 2))
+    truth = 1 / (1 + np.exp(-(0.5 * logits - 1)))
+    labels = (generator.random(logits.shape) < truth).astype(int)
+    labels[:5_000, 1] = UNKNOWN
+    found = calibrated(1 / (1 + np.exp(-logits)), labels)
+    assert (found[:5_000, 1] == UNKNOWN).all()
+    assert np.abs(found - truth)[labels != UNKNOWN].max() < 0.02
+
+
+def test_scores_that_are_never_wrong_stay_as_they_are():
+    assert calibrated(SCORES, np.ones_like(LABELS)).tolist() == SCORES.tolist()
+
+
+def test_the_rarer_a_label_is_expected_the_nearer_to_the_common_threshold():
+    generator = np.random.default_rng(0)
+    labels = np.zeros((400, 2))
+    labels[:, 0] = generator.random(400) < 0.3
+    scores = np.where(labels == 1, 0.7, 0.3) + generator.uniform(-0.2, 0.2, labels.shape)
+    thresholds = []
+    for likely in (0.1, 0.01, 0.001):
+        scores[:, 1] = 1e-6 * generator.random(400)
+        scores[0, 1] = likely
+        thresholds.append(tune(scores, labels, NAMES)["joy"])
+    common = tune(scores, labels, NAMES, "one_micro")["joy"]
+    assert all(farther < nearer for farther, nearer in pairwise([*thresholds, common]))
 
 
 def test_the_more_positives_the_nearer_to_the_own_threshold():
@@ -144,7 +204,7 @@ def test_the_scores_of_the_tuning_rows_reach_the_f1_that_was_found():
     assert found == pytest.approx(np.mean(best))
 
 
-@pytest.mark.parametrize("method", ["one_macro", "per_label", "shrunk"])
+@pytest.mark.parametrize("method", ["one_macro", "per_label"])
 def test_a_label_without_positives_falls_to_the_common_threshold(method):
     labels = LABELS.copy()
     labels[:, 1] = 0
