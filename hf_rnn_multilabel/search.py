@@ -10,6 +10,7 @@ from transformers.integrations import is_optuna_available
 
 JOURNAL, TRIALS = "search.log", "search.json"
 STUDY = "settings"
+POOLINGS = ["max", "attention", "attention max", "mean max", "attention max label_attention"]
 
 
 def search_space(trial: Any) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def model_settings(trial: Any) -> dict[str, Any]:
         "hidden_size": trial.suggest_categorical("hidden_size", [128, 256, 512]),
         "num_hidden_layers": trial.suggest_int("num_hidden_layers", 1, 2),
         # Optuna chooses among strings, not among lists.
-        "pooling": trial.suggest_categorical("pooling", ["max", "attention", "attention max", "mean max"]).split(),
+        "pooling": trial.suggest_categorical("pooling", POOLINGS).split(),
         "word_dropout": trial.suggest_float("word_dropout", 0.0, 0.3),
         "embedding_dropout": trial.suggest_float("embedding_dropout", 0.0, 0.6),
         "hidden_dropout": trial.suggest_float("hidden_dropout", 0.0, 0.6),

@@ -23,7 +23,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from scipy.special import expit
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data
-from train_model import make_model, make_tokenizer, tokenizer_origin
+from train_model import make_model, make_tokenizer, takes_embeddings_of_a_model, tokenizer_origin
 from transformers import (
     EarlyStoppingCallback,
     HfArgumentParser,
@@ -175,6 +175,10 @@ def train_tagger(
     if args.num_train_epochs == 0:
         args.num_train_epochs = epochs_for(3000, rows["train"], args)
     agree_on_batches(args)
+    if args.embedding_rate is None:
+        # A search judges its trials at the one rate for all.
+        is_slow = takes_embeddings_of_a_model(model_args) and args.search_trials == 0
+        args.embedding_rate = 0.1 if is_slow else 1.0
     if args.embedding_rate != 1 and model_args.model_name_or_path is None and vectors is None:
         raise ValueError(
             f"`--embedding_rate` is {args.embedding_rate}, but the embeddings are new and have all to learn; say "

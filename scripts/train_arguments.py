@@ -14,6 +14,10 @@ from hf_rnn_multilabel.model.configuration_rnn_multilabel import ObjectiveName
 from hf_rnn_multilabel.thresholds import ThresholdMethod
 
 
+# A vocabulary of a hundred languages is most of a model.
+LARGEST_WHOLE_VOCABULARY = 60_000
+
+
 @dataclass
 class EncoderArguments:
     model_name_or_path: str | None = field(
@@ -30,13 +34,16 @@ class EncoderArguments:
     embeddings_from: str | None = field(
         default=None,
         metadata={
-            "help": "Start the embeddings from another model's (name or folder; its tokenizer is taken too, pruned to "
-            "the tokens of the training texts) or from a file of word vectors (GloVe, word2vec)."
+            "help": "Start the embeddings from another model's (name or folder; its tokenizer is taken too) or from a "
+            "file of word vectors (GloVe, word2vec)."
         },
     )
-    prune_vocabulary: bool = field(
-        default=True,
-        metadata={"help": "Whether to keep only those tokens of `embeddings_from` that stand in the training texts."},
+    prune_vocabulary: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Whether to keep only those tokens of a model in `embeddings_from` that stand in the training "
+            f"texts; else where it has more than {LARGEST_WHOLE_VOCABULARY:,}."
+        },
     )
     cell_type: Literal["rnn", "gru", "lstm"] = field(default="lstm", metadata={"help": "rnn, gru or lstm."})
     embedding_size: int = field(default=192, metadata={"help": "Unless `embeddings_from` brings its own."})
@@ -53,8 +60,11 @@ class EncoderArguments:
 @dataclass
 class ModelArguments(EncoderArguments):
     pooling: list[str] = field(
-        default_factory=lambda: ["attention", "max"],
+        default_factory=lambda: ["attention", "max", "label_attention"],
         metadata={"help": "One or several of last, mean, max, attention, label_attention."},
+    )
+    label_name_queries: bool = field(
+        default=True, metadata={"help": "Whether label attention starts from the labels' names."}
     )
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
     objective: ObjectiveName = field(
@@ -156,9 +166,12 @@ class TrainingArguments(transformers.TrainingArguments):
     learning_rate: float = field(
         default=0, metadata={"help": "Highest one. 0: 4e-3, or 2e-3 where the embeddings come from elsewhere."}
     )
-    embedding_rate: float = field(
-        default=1.0,
-        metadata={"help": "Factor of the learning rate for embeddings from elsewhere; 0 leaves them as they start."},
+    embedding_rate: float | None = field(
+        default=None,
+        metadata={
+            "help": "Factor of the learning rate for embeddings from elsewhere; 0 leaves them as they start. Else 0.1 "
+            "for those of a model in `embeddings_from`, and 1."
+        },
     )
     num_train_epochs: float = field(
         default=0, metadata={"help": "0: as many as give 3,000 steps, at least 3 and at most 30."}

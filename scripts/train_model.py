@@ -3,7 +3,15 @@
 import os
 
 from safetensors import SafetensorError
-from train_arguments import ARCHITECTURE, HEAD, DataArguments, EncoderArguments, ModelArguments, refuse_settings
+from train_arguments import (
+    ARCHITECTURE,
+    HEAD,
+    LARGEST_WHOLE_VOCABULARY,
+    DataArguments,
+    EncoderArguments,
+    ModelArguments,
+    refuse_settings,
+)
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -15,6 +23,7 @@ from transformers import (
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
+from hf_rnn_multilabel.label_names import start_from_label_names
 from hf_rnn_multilabel.provenance import shown_name
 from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
@@ -23,14 +32,19 @@ TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilab
 MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
 
 
+def takes_embeddings_of_a_model(args: EncoderArguments) -> bool:
+    """Whether the embeddings start from another model's, and not from a file of word vectors."""
+    return args.embeddings_from is not None and not os.path.isfile(args.embeddings_from)
+
+
 def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list[str]):
     """The tokenizer, and the vectors to start the embeddings from, if any."""
     source = args.embeddings_from
     vectors = None
-    if not args.prune_vocabulary and (source is None or os.path.isfile(source)):
+    if args.prune_vocabulary is not None and not takes_embeddings_of_a_model(args):
         raise ValueError(
-            "`--prune_vocabulary` is false, but only a model in `--embeddings_from` brings a vocabulary that could be "
-            f"kept whole, not {source!r}; leave it out."
+            f"`--prune_vocabulary` is {str(args.prune_vocabulary).lower()}, but only a model in `--embeddings_from` "
+            f"brings a vocabulary to prune or to keep whole, not {source!r}; leave it out."
         )
     if args.model_name_or_path is not None:
         if source is not None or args.tokenizer_name is not None:
@@ -39,12 +53,13 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
                 "`--tokenizer_name`."
             )
         tokenizer = AutoTokenizer.from_pretrained(args.model_name_or_path, trust_remote_code=args.trust_remote_code)
-    elif source is not None and not os.path.isfile(source):
+    elif source is not None and takes_embeddings_of_a_model(args):
         tokenizer = AutoTokenizer.from_pretrained(args.tokenizer_name or source)
         if tokenizer.pad_token is None:
             raise ValueError(f"The tokenizer of {source!r} has no pad token; save it with one, as its `eos_token`.")
         kept_ids = list(range(len(tokenizer)))
-        if args.prune_vocabulary:
+        is_pruned = args.prune_vocabulary
+        if is_pruned or (is_pruned is None and len(tokenizer) > LARGEST_WHOLE_VOCABULARY):
             tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
         vectors = vectors_from_model(source, kept_ids)
     elif args.tokenizer_name is not None:
@@ -75,8 +90,15 @@ def make_model(
     if distillation is not None:
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
-        return load_model(args.model_name_or_path, settings, args)
-    return new_model(RnnMultilabelForSequenceClassification, args, tokenizer, vectors, settings | head_settings(args))
+        model, has_new_head = load_model(args.model_name_or_path, settings, args)
+    else:
+        settings |= head_settings(args)
+        model = new_model(RnnMultilabelForSequenceClassification, args, tokenizer, vectors, settings)
+        has_new_head = True
+    if has_new_head and args.label_name_queries and "label_attention" in model.config.poolings:
+        started = start_from_label_names(model, tokenizer)
+        print(f"The attention of {started:,} of {model.num_labels:,} labels starts from their names.")
+    return model
 
 
 def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict):
@@ -116,7 +138,7 @@ def load_config(name_or_path: str, trust_remote_code: bool) -> RnnMultilabelConf
 
 
 def load_model(name_or_path: str, settings: dict, args: ModelArguments):
-    """A checkpoint with these labels.
+    """A checkpoint with these labels, and whether its head is new.
 
     A tagger keeps its settings, and its head where it has the same labels; an encoder without a tagger's head gets a
     new one, with the pooling and the dropouts of `args`. With the same labels it keeps its thresholds until they are
@@ -135,7 +157,7 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments):
     config.validate()
     try:
         if has_same_labels:
-            return AutoModelForSequenceClassification.from_pretrained(name_or_path, config=config, **remote)
+            return AutoModelForSequenceClassification.from_pretrained(name_or_path, config=config, **remote), False
         trained = MAKERS.get(architecture, AutoModel).from_pretrained(name_or_path, **remote)
     except SafetensorError as error:
         raise ValueError(f"The weights in {name_or_path!r} are broken ({error}); fetch or save them again.") from error
@@ -143,7 +165,7 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments):
     model.rnn.load_state_dict(trained.base_model.state_dict())
     if is_tagger:
         model.pooling.load_state_dict(trained.pooling.state_dict())
-    return model
+    return model, True
 
 
 def tokenizer_origin(args: EncoderArguments) -> str:

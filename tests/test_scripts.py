@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib
 import importlib.util
 import io
 import json
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from types import ModuleType
@@ -626,6 +628,24 @@ def test_embeddings_start_from_a_file_of_word_vectors(tmp_path, encoding, capsys
     assert f"2 of {len(tokenizer)} embeddings start from" in capsys.readouterr().out
 
 
+def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained, encoding, capsys):
+    tokenizer, model = start({"vocab_size": 60}, encoding)
+    said = "of 3 labels starts from their names."
+    assert said in capsys.readouterr().out
+    known = [name for name in LABELS if tokenizer.unk_token_id not in tokenizer(name)["input_ids"]]
+    state = model.eval().rnn(**tokenizer(known[0], return_tensors="pt")).last_hidden_state[0].mean(0)
+    query = model.label_attention.query.weight[encoding.label_names.index(known[0])]
+    assert (state @ query).item() == pytest.approx(6, rel=1e-4)
+    for arguments in (
+        {"vocab_size": 60, "label_name_queries": False},
+        {"vocab_size": 60, "pooling": ["max"]},
+        # A head that is kept has learnt more than the names.
+        {"model_name_or_path": str(trained)},
+    ):
+        start(arguments, encoding)
+        assert said not in capsys.readouterr().out
+
+
 def test_a_vector_that_is_not_finite_is_an_error(tmp_path, encoding):
     (tmp_path / "vectors.txt").write_text("lamp 1 2 3\ndesk 4 nan 6\n")
     with pytest.raises(ValueError, match="line 2, 'desk', holds a value that is not a finite number"):
@@ -639,22 +659,24 @@ def test_embeddings_start_from_another_model(tmp_path, train_and_validation, ber
     tokenizer, model = start({"embeddings_from": str(bert)}, encoding)
     ours = model.get_input_embeddings().weight[tokenizer("lamp oak")["input_ids"]]
     assert torch.equal(ours, theirs[words])
-    run_train(tmp_path / "model", *train_and_validation, "--embeddings_from", bert)
+    facts = run_train(tmp_path / "model", *train_and_validation, "--embeddings_from", bert)
     assert AutoConfig.from_pretrained(tmp_path / "model").embedding_size == 6
+    assert facts["training"]["embedding_rate"] == 0.1
 
 
-def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, encoding):
+def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, encoding, monkeypatch):
     unseen = AutoTokenizer.from_pretrained(bert)("garden oak", add_special_tokens=False)["input_ids"]
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
-    arguments = train.ModelArguments(embeddings_from=str(bert), prune_vocabulary=False)
+    arguments = train.ModelArguments(embeddings_from=str(bert))
     tokenizer, vectors = train.make_tokenizer(arguments, train.DataArguments(), ["a lamp"])
     model = train.make_model(arguments, tokenizer, vectors, encoding)
     assert tokenizer("garden oak", add_special_tokens=False)["input_ids"] == unseen
     assert torch.equal(model.get_input_embeddings().weight[unseen], theirs[unseen])
-    pruned, _ = train.make_tokenizer(
-        train.ModelArguments(embeddings_from=str(bert)), train.DataArguments(), ["a lamp"]
-    )
+    pruned, _ = train.make_tokenizer(replace(arguments, prune_vocabulary=True), train.DataArguments(), ["a lamp"])
     assert len(pruned) < len(tokenizer) == len(theirs)
+    monkeypatch.setattr(importlib.import_module("train_model"), "LARGEST_WHOLE_VOCABULARY", len(theirs) - 1)
+    large, _ = train.make_tokenizer(arguments, train.DataArguments(), ["a lamp"])
+    assert len(large) == len(pruned)
 
 
 def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path, train_and_validation, bert):
@@ -679,11 +701,12 @@ def test_new_embeddings_learn_at_the_rate_of_the_rest(tmp_path, train_and_valida
         run_train(tmp_path / "model", *train_and_validation, "--embedding_rate", rate)
 
 
-def test_only_the_vocabulary_of_another_model_is_kept_whole(tmp_path, encoding):
+@pytest.mark.parametrize("prune", [False, True])
+def test_only_the_vocabulary_of_another_model_is_pruned_or_kept_whole(tmp_path, encoding, prune):
     (tmp_path / "vectors.txt").write_text("lamp 1 2 3")
     for source in (None, str(tmp_path / "vectors.txt")):
-        with pytest.raises(ValueError, match="`--prune_vocabulary` is false, but only a model"):
-            start({"embeddings_from": source, "prune_vocabulary": False}, encoding)
+        with pytest.raises(ValueError, match=f"`--prune_vocabulary` is {str(prune).lower()}, but only a model"):
+            start({"embeddings_from": source, "prune_vocabulary": prune}, encoding)
 
 
 def test_a_tokenizer_without_a_pad_token_is_told_of(tmp_path, bert, encoding):
@@ -709,6 +732,7 @@ def test_a_trained_folder_with_other_labels_gets_a_new_head(trained, names):
     _, model = start({"model_name_or_path": str(trained)}, encoding)
     weights, old = model.state_dict(), weights_of(trained)
     assert [name for name in weights if not torch.equal(weights[name], old[name])] == [
+        "label_attention.query.weight",
         "classifier.weight",
         "classifier.bias",
     ]

@@ -1,0 +1,72 @@
+"""Starts the label attention from the labels' names: a text that names a label speaks for it before any training."""
+
+from collections.abc import Iterator
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from .model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
+
+
+NAMES_AT_ONCE = 1024
+
+
+@torch.no_grad()
+def start_from_label_names(
+    model: RnnMultilabelForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    attention: float = 6.0,
+    evidence: float = 4.0,
+) -> int:
+    """
+    Has each label first look for its own name: its query is u = a s / |s|^2 and its weights are w = b s / |s|^2.
+
+    s is the mean of the encoder's states over the name's tokens, so that a step with that state has the attention
+    score u's = a and adds w's = b to the label's logit. Training goes on from there. A recurrent layer gives alike
+    words alike states with drawn weights too, and embeddings from elsewhere know the words of the rarest label. "_"
+    and "-" part words; a label with no token that the tokenizer knows stays as it was drawn.
+
+    Args:
+        model: a tagger with the pooling "label_attention", changed in place; its embeddings have their start already.
+        tokenizer: the model's.
+        attention: a.
+        evidence: b.
+
+    Returns:
+        The number of labels that start from their names.
+
+    Raises:
+        ValueError: the model has no label attention.
+    """
+    if model.label_attention is None:
+        raise ValueError(
+            f"`pooling` is {model.config.pooling!r}, so there is no label attention to start; put 'label_attention' "
+            "into it."
+        )
+    was_training = model.training
+    model.eval()
+    states = torch.cat(list(_name_states(model, tokenizer)))  # (labels, state)
+    model.train(was_training)
+    lengths = states.pow(2).sum(1, keepdim=True)  # (labels, 1)
+    known = lengths[:, 0] > 0
+    directions = states[known] / lengths[known]
+    model.label_attention.query.weight[known] = attention * directions
+    model.classifier.weight[known, -states.shape[1] :] = evidence * directions
+    return int(known.sum())
+
+
+def _name_states(
+    model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase
+) -> Iterator[torch.Tensor]:
+    """The mean state over each label's name, 0 where no token is known: parts of (labels, state)."""
+    names = [name.replace("_", " ").replace("-", " ") for name in model.config.label_names]
+    for first in range(0, len(names), NAMES_AT_ONCE):
+        part = names[first : first + NAMES_AT_ONCE]
+        tokens = tokenizer(part, add_special_tokens=False, padding=True, truncation=True, return_tensors="pt")
+        ids = tokens["input_ids"].to(model.device)
+        mask = tokens["attention_mask"].to(model.device)
+        if tokenizer.unk_token_id is not None:
+            mask = mask * (ids != tokenizer.unk_token_id)
+        states = model.rnn(ids, mask).last_hidden_state  # (names, time, state), zero where the mask is
+        yield states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

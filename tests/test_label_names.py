@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from hf_rnn_multilabel.label_names import start_from_label_names
+from hf_rnn_multilabel.tokenization import train_tokenizer
+
+
+TEXTS = ["a folding lamp for the desk", "a garden chair of oak", "a desk lamp", "the garden", "unseen oak chair"]
+NAMES = ["desk_lamp", "garden", "Folding-chair", "zzz", "of"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS * 3, algorithm="word")
+
+
+@pytest.fixture
+def tagger(build_tagger, tokenizer, cell_type, bidirectional):
+    settings = {"cell_type": cell_type, "bidirectional": bidirectional, "hidden_size": 8}
+    return build_tagger(vocab_size=len(tokenizer), id2label=dict(enumerate(NAMES)), **settings)
+
+
+def states_of(tagger, tokenizer, text):
+    with torch.no_grad():
+        return tagger.rnn(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]  # (time, state)
+
+
+def test_a_label_attends_to_its_name_and_takes_it_for_evidence(tagger, tokenizer):
+    assert start_from_label_names(tagger, tokenizer, attention=6, evidence=4) == 4
+    size = tagger.config.state_size
+    for index, text in {0: "desk lamp", 1: "garden", 2: "folding chair", 4: "of"}.items():
+        state = states_of(tagger, tokenizer, text).mean(0)
+        assert (state @ tagger.label_attention.query.weight[index]).item() == pytest.approx(6, rel=1e-4)
+        assert (state @ tagger.classifier.weight[index, -size:]).item() == pytest.approx(4, rel=1e-4)
+
+
+def test_a_name_of_unknown_words_and_all_other_weights_stay_as_they_were(tagger, tokenizer):
+    before = {name: weight.clone() for name, weight in tagger.named_parameters()}
+    tagger.train()
+    start_from_label_names(tagger, tokenizer)
+    assert tagger.training
+    changed = {name for name, weight in tagger.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == {"label_attention.query.weight", "classifier.weight"}
+    size = tagger.config.state_size
+    assert torch.equal(tagger.classifier.weight[:, :-size], before["classifier.weight"][:, :-size])
+    for name in changed:
+        assert torch.equal(tagger.get_parameter(name)[3], before[name][3])
+
+
+def test_an_unknown_word_beside_known_ones_does_not_count(tagger, build_tagger, tokenizer):
+    start_from_label_names(tagger, tokenizer)
+    names = ["desk zzz lamp", *NAMES[1:]]
+    settings = {"cell_type": tagger.config.cell_type, "bidirectional": tagger.config.bidirectional, "hidden_size": 8}
+    other = build_tagger(vocab_size=len(tokenizer), id2label=dict(enumerate(names)), **settings)
+    start_from_label_names(other, tokenizer)
+    assert torch.allclose(other.label_attention.query.weight, tagger.label_attention.query.weight)
+
+
+def test_a_model_without_label_attention_is_refused(build_tagger, tokenizer):
+    with pytest.raises(
+        ValueError, match="`pooling` is 'max', so there is no label attention to start; put 'label_attention' into it"
+    ):
+        start_from_label_names(build_tagger(vocab_size=len(tokenizer), pooling="max"), tokenizer)
