@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 # Trains on the bundled data set, prints the metrics beside a linear model's and tags three texts.
 demo: .venv/installed
 	$(PYTHON) scripts/train.py --output_dir outputs/demo --linear_baseline \
-		--pooling max --word_dropout 0.1 --learning_rate 6e-3
+		--word_dropout 0.1 --learning_rate 6e-3
 
 # Runs all tests, offline but for the fetch of the conformance suite of transformers.
 test: .venv/installed
