@@ -29,15 +29,18 @@ from hf_rnn_multilabel.baseline import linear_scores
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
+PRETRAINED = "pretrained"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
 EMBEDDINGS = ["--embeddings_from", "{encoder}"]
-WHOLE = [*EMBEDDINGS, "--prune_vocabulary", "false"]
 RECIPES: dict[str, list[str]] = {
     "default": [],
     "embeddings": EMBEDDINGS,
-    "whole vocabulary": [*WHOLE, "--embedding_rate", "0.1"],
-    "whole frozen": [*WHOLE, "--embedding_rate", "0"],
-    "slow embeddings": [*EMBEDDINGS, "--embedding_rate", "0.1", "--num_train_epochs", "5"],
+    "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
+    "pruned and averaged": [
+        *EMBEDDINGS,
+        *("--prune_vocabulary", "true", "--weight_averaging", "0.998", "--num_train_epochs", "4"),
+    ],
+    PRETRAINED: ["--model_name_or_path", "{cells}/encoders/{set}"],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
     "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
@@ -45,18 +48,21 @@ RECIPES: dict[str, list[str]] = {
     "focal": [*EMBEDDINGS, "--objective", "focal"],
     "asymmetric": [*EMBEDDINGS, "--objective", "asymmetric"],
     "distribution-balanced": [*EMBEDDINGS, "--objective", "distribution_balanced"],
-    "label attention": [*EMBEDDINGS, "--pooling", "attention", "max", "label_attention"],
     "taught": [*EMBEDDINGS, "--teacher", "{cells}/{set}/fine-tuned encoder/{seed}"],
     "retrained": [*EMBEDDINGS, "--retrain_with_validation", "true"],
     # One technique less.
-    "last state": [*EMBEDDINGS, "--pooling", "last"],
+    "unnamed labels": [*EMBEDDINGS, "--label_name_queries", "false"],
+    "no label attention": [*EMBEDDINGS, "--pooling", "attention", "max"],
+    "pruned vocabulary": [*EMBEDDINGS, "--prune_vocabulary", "true"],
+    "one rate": [*EMBEDDINGS, "--embedding_rate", "1"],
     "one direction": [*EMBEDDINGS, "--bidirectional", "false"],
     "less dropout": [*EMBEDDINGS, "--embedding_dropout", "0.1", "--classifier_dropout", "0.1"],
 }
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
-    "micro-F1": ("one for all", "f1_micro"),
-    "macro-F1": ("one per label", "f1_macro"),
+    "micro-F1, one for all": ("one for all", "f1_micro"),
+    "micro-F1, one a label": ("one per label", "f1_micro"),
+    "macro-F1, one a label": ("one per label", "f1_macro"),
     "P@1": ("0.5", "precision_at_1"),
     "P@5": ("0.5", "precision_at_5"),
 }
@@ -68,12 +74,14 @@ class Arguments:
     output_dir: str = field(metadata={"help": "A folder for every cell, and benchmark_quality.json of them all."})
     sets: list[str] = field(default_factory=lambda: ["goemotions", "reuters21578"], metadata={"help": "Of `data`."})
     recipes: list[str] = field(
-        default_factory=lambda: [LINEAR, FINE_TUNED, "default", "embeddings", "whole vocabulary"],
+        default_factory=lambda: [LINEAR, FINE_TUNED, "default", "embeddings"],
         metadata={"help": f"Of {[LINEAR, FINE_TUNED, *RECIPES]}."},
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
     threads: int = field(default=2, metadata={"help": "Of torch."})
+    bf16: bool = field(default=False, metadata={"help": "Train in bfloat16, which some processors multiply faster."})
+    texts: list[str] = field(default_factory=list, metadata={"help": "Files for 'pretrained' beside the train texts."})
 
 
 def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -> None:
@@ -98,21 +106,33 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         run_linear(data_args, seed, folder)
     elif recipe == FINE_TUNED:
         data = read_data(data_args, CardArguments(), seed)
-        settings: dict[str, Any] = {"learning_rate": 3e-4, "seed": seed, "use_cpu": True, "disable_tqdm": True}
+        settings: dict[str, Any] = {"learning_rate": 3e-4, "seed": seed, "use_cpu": True, "bf16": args.bf16}
+        settings["disable_tqdm"] = True
         fine_tune(data, str(args.encoder), folder, name=FINE_TUNED, **settings)
     else:
         values = {"encoder": args.encoder, "seed": seed, "set": name, "cells": args.output_dir}
         more = [each.format(**values) for each in RECIPES[recipe]]
-        script = "distill.py" if any(each.startswith("--teacher") for each in more) else "train.py"
-        command = [sys.executable, str(Path(__file__).with_name(script)), "--output_dir", str(folder)]
-        command += [part for key, value in given.items() for part in (f"--{key}", value)]
-        command += ["--unknown_labels", "drop", "--seed", str(seed), "--disable_tqdm", "true", *more]
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "log.txt", "w") as log:
-            environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
-            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)} failed; see {folder / 'log.txt'}.")
+        if recipe == PRETRAINED:
+            encoder = Path(args.output_dir, "encoders", name)
+            if not (encoder / METRICS).exists():
+                texts = ["--train_file", given["train_file"], *args.texts]
+                run_script("pretrain.py", encoder, [*texts, "--num_train_epochs", "4"], args)
+        more += [part for key, value in given.items() for part in (f"--{key}", value)]
+        more += ["--unknown_labels", "drop", "--seed", str(seed)]
+        script = "distill.py" if "--teacher" in more else "train.py"
+        run_script(script, folder, more, args)
+
+
+def run_script(script: str, folder: Path, more: list[str], args: Arguments) -> None:
+    """One of the scripts beside this one; its output goes to the folder's log.txt."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), "--output_dir", str(folder)]
+    command += [*more, "--disable_tqdm", "true", "--use_cpu", "true", *(["--bf16", "true"] if args.bf16 else [])]
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "log.txt", "w") as log:
+        environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed; see {folder / 'log.txt'}.")
 
 
 def run_linear(data_args: DataArguments, seed: int, folder: Path) -> None:
