@@ -1,5 +1,6 @@
 """Starts the label attention from the labels' names: a text that names a label speaks for it before any training."""
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -9,6 +10,8 @@ from .model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassificatio
 
 
 NAMES_AT_ONCE = 1024
+# What labels are called that came as ids.
+NUMBER = re.compile(r"(LABEL_)?\d+")
 
 
 @torch.no_grad()
@@ -25,7 +28,8 @@ def start_from_label_names(
     s is the mean of the encoder's states over the name's tokens, so that a step with that state has the attention
     score u's = a and adds w's = b to the label's logit. Training goes on from there. A recurrent layer gives alike
     words alike states with drawn weights too, and embeddings from elsewhere know the words of the rarest label. "_"
-    and "-" part words; a label with no token that the tokenizer knows stays as it was drawn.
+    and "-" part words. A label stays as it was drawn if the tokenizer knows no token of its name, or if the name is a
+    mere number ("7", "LABEL_7").
 
     Args:
         model: a tagger with the pooling "label_attention", changed in place; its embeddings have their start already.
@@ -60,7 +64,7 @@ def _name_states(
     model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[torch.Tensor]:
     """The mean state over each label's name, 0 where no token is known: parts of (labels, state)."""
-    names = [name.replace("_", " ").replace("-", " ") for name in model.config.label_names]
+    names = ["" if NUMBER.fullmatch(name) else re.sub("[_-]", " ", name) for name in model.config.label_names]
     for first in range(0, len(names), NAMES_AT_ONCE):
         part = names[first : first + NAMES_AT_ONCE]
         tokens = tokenizer(part, add_special_tokens=False, padding=True, truncation=True, return_tensors="pt")

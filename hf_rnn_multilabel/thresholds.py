@@ -41,8 +41,9 @@ def tune(
         labels: (rows, labels) truth, 0 or 1, -100 where unknown.
         label_names: the labels in the order of the columns.
         method: "one_micro" and "one_macro": the one threshold of the best micro- or macro-F1; "per_label": each
-            label's own best F1, and "one_macro" for a label without a positive; "shrunk": the same, drawn by support
-            toward the point half-way between "one_micro" and "one_macro", in log-odds.
+            label's own best F1, and "one_macro" for a label without a positive; "shrunk": the same, drawn, the fewer
+            positives the label has, toward the best F1 that its calibrated scores expect, and, the fewer positives
+            they expect, on toward the point half-way between "one_micro" and "one_macro"; all in log-odds.
         shrinkage: the number of positives at which a label's own threshold weighs half.
 
     Returns:
@@ -104,11 +105,11 @@ def best_threshold_expected(scores: np.ndarray, probabilities: np.ndarray) -> np
 def calibrated(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Scores to probabilities by one slope and one bias in log-odds for all labels (Platt 1999), both (rows, labels).
 
-    -100 where the label is unknown; the scores as they are where no known label is absent.
+    -100 where the label is unknown; the scores as they are where the labels are all present or all absent.
     """
     known = labels != UNKNOWN
-    probabilities = np.where(known, scores, UNKNOWN)
-    if (labels == 0).any():
+    probabilities = np.where(known, np.asarray(scores, float), UNKNOWN)
+    if (labels == 0).any() and (labels == 1).any():
         logits = _log_odds(scores[known])[:, None]
         probabilities[known] = LogisticRegression().fit(logits, labels[known]).predict_proba(logits)[:, 1]
     return probabilities
@@ -147,7 +148,7 @@ def _best_cuts(scores: np.ndarray, f1: np.ndarray) -> np.ndarray:
 
 
 def _log_odds(thresholds: np.ndarray | float) -> np.ndarray:
-    return logit(np.clip(thresholds, 1e-6, 1 - 1e-6))
+    return logit(np.clip(np.asarray(thresholds, float), 1e-6, 1 - 1e-6))
 
 
 def _checked(scores: np.ndarray, labels: np.ndarray, label_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from datasets import Dataset
 from tag import read_rows
 from train import METRICS, agree_on_batches, prepare_output
 from train_arguments import ARCHITECTURE, DROPOUTS, DataArguments, EncoderArguments, refuse_settings
-from train_model import load_config, make_tokenizer, new_model, tokenizer_origin
+from train_model import load_config, make_tokenizer, new_model, takes_embeddings_of_a_model, tokenizer_origin
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
@@ -101,6 +101,9 @@ def read_texts(files: list[str], column: str) -> list[str]:
 
 def make_masking_tokenizer(args: NetArguments, max_length: int, texts: list[str]):
     """A tokenizer with a mask token, and the vectors to start the embeddings from, if any."""
+    if args.prune_vocabulary is None and takes_embeddings_of_a_model(args):
+        # What learns at the full rate leaves those that the texts lack behind.
+        args = replace(args, prune_vocabulary=True)
     tokenizer, vectors = make_tokenizer(args, DataArguments(max_length=max_length), texts)
     if tokenizer.mask_token is None:
         tokenizer.add_special_tokens({"mask_token": MASK})

@@ -58,6 +58,7 @@ logger = logging.getLogger(__name__)
 
 METRICS, WEIGHTS = "metrics.json", "model.safetensors"
 RETRAINING = "retraining"  # its checkpoints, below the output folder
+LARGEST_ATTENTION = 2**28  # numbers in an evaluation batch: a gigabyte, a few times
 TIMED = 1000  # texts whose tagging is timed for the card
 
 
@@ -150,6 +151,8 @@ def train_tagger(
     set_seed(args.seed)
 
     # 1. Tokens.
+    if args.search_trials > 0 and model_args.prune_vocabulary is None and takes_embeddings_of_a_model(model_args):
+        model_args.prune_vocabulary = True
     tokenizer, vectors = make_tokenizer(model_args, data_args, texts["train"])
     dataset, truncated = tokenize(dataset, tokenizer, data.text_column, max_length=data_args.max_length)
     rows = {split: len(part) for split, part in dataset.items()}
@@ -174,6 +177,8 @@ def train_tagger(
         args.per_device_train_batch_size = 32 if rows["train"] >= 10_000 else 16
     if args.num_train_epochs == 0:
         args.num_train_epochs = epochs_for(3000, rows["train"], args)
+    if args.per_device_eval_batch_size == 0:
+        args.per_device_eval_batch_size = evaluation_batch_size(data_args.max_length, len(encoding.label_names))
     agree_on_batches(args)
     if args.embedding_rate is None:
         # A search judges its trials at the one rate for all.
@@ -370,6 +375,11 @@ def epochs_for(steps: int, rows: int, args: transformers.TrainingArguments) -> f
     """As many epochs as give so many steps, at least 3 and at most 30."""
     steps_of_one = rows / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
     return float(min(max(math.ceil(steps / steps_of_one), 3), 30))
+
+
+def evaluation_batch_size(max_length: int, labels: int) -> int:
+    """At most 256 texts, of which label attention has a number a token and label."""
+    return min(max(LARGEST_ATTENTION // (max_length * labels), 1), 256)
 
 
 def prepare_output(folder: Path, averages_weights: bool = False) -> str | None:

@@ -41,8 +41,9 @@ class EncoderArguments:
     prune_vocabulary: bool | None = field(
         default=None,
         metadata={
-            "help": "Whether to keep only those tokens of a model in `embeddings_from` that stand in the training "
-            f"texts; else where it has more than {LARGEST_WHOLE_VOCABULARY:,}."
+            "help": "true or false: whether to keep only those tokens of a model in `embeddings_from` that stand in "
+            f"the training texts. Unless said, where it has more than {LARGEST_WHOLE_VOCABULARY:,}, in a search, and "
+            "in pretraining, where all embeddings learn at the full rate."
         },
     )
     cell_type: Literal["rnn", "gru", "lstm"] = field(default="lstm", metadata={"help": "rnn, gru or lstm."})
@@ -64,7 +65,7 @@ class ModelArguments(EncoderArguments):
         metadata={"help": "One or several of last, mean, max, attention, label_attention."},
     )
     label_name_queries: bool = field(
-        default=True, metadata={"help": "Whether label attention starts from the labels' names."}
+        default=True, metadata={"help": "Whether new label attention starts from the labels' names."}
     )
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
     objective: ObjectiveName = field(
@@ -169,8 +170,8 @@ class TrainingArguments(transformers.TrainingArguments):
     embedding_rate: float | None = field(
         default=None,
         metadata={
-            "help": "Factor of the learning rate for embeddings from elsewhere; 0 leaves them as they start. Else 0.1 "
-            "for those of a model in `embeddings_from`, and 1."
+            "help": "Factor of the learning rate for embeddings from elsewhere; 0 leaves them as they start. Unless "
+            "said, 0.1 for those of a model in `embeddings_from`, but for a search, and 1 for all others."
         },
     )
     num_train_epochs: float = field(
@@ -179,7 +180,9 @@ class TrainingArguments(transformers.TrainingArguments):
     per_device_train_batch_size: int = field(
         default=0, metadata={"help": "Texts in a batch. 0: 32, or 16 where there are fewer than 10,000 to train on."}
     )
-    per_device_eval_batch_size: int = field(default=256, metadata={"help": "Texts in an evaluation batch."})
+    per_device_eval_batch_size: int = field(
+        default=0, metadata={"help": "Texts in an evaluation batch. 0: 256, or fewer of long ones with many labels."}
+    )
     warmup_steps: float = field(default=0.1, metadata={"help": "Steps, or the share of all steps below 1."})
     weight_decay: float = field(default=0.01, metadata={"help": "AdamW's."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})

@@ -59,7 +59,11 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
             raise ValueError(f"The tokenizer of {source!r} has no pad token; save it with one, as its `eos_token`.")
         kept_ids = list(range(len(tokenizer)))
         is_pruned = args.prune_vocabulary
-        if is_pruned or (is_pruned is None and len(tokenizer) > LARGEST_WHOLE_VOCABULARY):
+        if is_pruned is None:
+            # Ids that do not count from 0 on are made to.
+            has_gaps = max(tokenizer.get_vocab().values()) >= len(tokenizer)
+            is_pruned = has_gaps or len(tokenizer) > LARGEST_WHOLE_VOCABULARY
+        if is_pruned:
             tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
         vectors = vectors_from_model(source, kept_ids)
     elif args.tokenizer_name is not None:

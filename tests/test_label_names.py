@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from hf_rnn_multilabel import label_names
 from hf_rnn_multilabel.label_names import start_from_label_names
 from hf_rnn_multilabel.tokenization import train_tokenizer
 
@@ -54,6 +55,26 @@ def test_an_unknown_word_beside_known_ones_does_not_count(tagger, build_tagger, 
     other = build_tagger(vocab_size=len(tokenizer), id2label=dict(enumerate(names)), **settings)
     start_from_label_names(other, tokenizer)
     assert torch.allclose(other.label_attention.query.weight, tagger.label_attention.query.weight)
+
+
+def test_labels_that_came_as_ids_do_not_start_from_their_digits(build_tagger, tokenizer):
+    names = ["LABEL_0", "7", "desk 7"]
+    tagger = build_tagger(vocab_size=len(tokenizer), id2label=dict(enumerate(names)))
+    before = tagger.label_attention.query.weight.clone()
+    assert start_from_label_names(tagger, tokenizer) == 1
+    assert (tagger.label_attention.query.weight != before).any(dim=1).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_names_in_parts_and_under_any_padding_give_the_same_start(tagger, build_tagger, tokenizer, monkeypatch, side):
+    settings = {"cell_type": tagger.config.cell_type, "bidirectional": tagger.config.bidirectional, "hidden_size": 8}
+    other = build_tagger(vocab_size=len(tokenizer), id2label=dict(enumerate(NAMES)), **settings)
+    start_from_label_names(tagger, tokenizer)
+    # Two by two, "zzz" and "of"; one by one, "zzz" alone.
+    monkeypatch.setattr(label_names, "NAMES_AT_ONCE", 1 if side == "left" else 2)
+    monkeypatch.setattr(tokenizer, "padding_side", side)
+    assert start_from_label_names(other, tokenizer) == 4
+    assert torch.allclose(other.label_attention.query.weight, tagger.label_attention.query.weight, atol=1e-5)
 
 
 def test_a_model_without_label_attention_is_refused(build_tagger, tokenizer):

@@ -644,6 +644,9 @@ def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained
     ):
         start(arguments, encoding)
         assert said not in capsys.readouterr().out
+    other_labels = encode_labels(Dataset.from_list(make_rows(60, ["lux", *LABELS[1:]])))[1]
+    start({"model_name_or_path": str(trained)}, other_labels)
+    assert said in capsys.readouterr().out
 
 
 def test_a_vector_that_is_not_finite_is_an_error(tmp_path, encoding):
@@ -677,6 +680,35 @@ def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, enco
     monkeypatch.setattr(importlib.import_module("train_model"), "LARGEST_WHOLE_VOCABULARY", len(theirs) - 1)
     large, _ = train.make_tokenizer(arguments, train.DataArguments(), ["a lamp"])
     assert len(large) == len(pruned)
+
+
+def test_a_vocabulary_with_gaps_is_made_to_count_from_zero(tmp_path, bert, encoding):
+    shutil.copytree(bert, tmp_path / "bert")
+    path = tmp_path / "bert" / "tokenizer.json"
+    state = json.loads(path.read_text())
+    vocabulary = state["model"]["vocab"]
+    last = max(vocabulary, key=vocabulary.get)
+    size = len(vocabulary)
+    vocabulary[last] += 1
+    path.write_text(json.dumps(state))
+    bigger = BertModel.from_pretrained(bert)
+    bigger.resize_token_embeddings(size + 1)
+    bigger.save_pretrained(tmp_path / "bert")
+    tokenizer, model = start({"embeddings_from": str(tmp_path / "bert")}, encoding)
+    assert max(tokenizer.get_vocab().values()) < len(tokenizer) == model.config.vocab_size
+
+
+@pytest.mark.parametrize(("max_length", "labels", "most"), [(256, 28, 256), (256, 8_207, 127), (4_096, 80_000, 1)])
+def test_an_evaluation_batch_holds_as_many_texts_as_label_attention_has_room_for(max_length, labels, most):
+    assert train.evaluation_batch_size(max_length, labels) == most
+
+
+def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):
+    (tmp_path / "vectors.txt").write_text("lamp 1 2 3")
+    of_a_file = train.ModelArguments(embeddings_from=str(tmp_path / "vectors.txt"))
+    assert not train.takes_embeddings_of_a_model(of_a_file)
+    assert train.takes_embeddings_of_a_model(train.ModelArguments(embeddings_from=str(bert)))
+    assert not train.takes_embeddings_of_a_model(train.ModelArguments())
 
 
 def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path, train_and_validation, bert):

@@ -115,8 +115,17 @@ def test_calibration_finds_the_slope_and_the_bias_of_the_log_odds():
     assert np.abs(found - truth)[labels != UNKNOWN].max() < 0.02
 
 
-def test_scores_that_are_never_wrong_stay_as_they_are():
-    assert calibrated(SCORES, np.ones_like(LABELS)).tolist() == SCORES.tolist()
+@pytest.mark.parametrize("label", [0, 1])
+def test_scores_of_labels_that_are_all_alike_stay_as_they_are(label):
+    assert calibrated(SCORES, np.full_like(LABELS, label)).tolist() == SCORES.tolist()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float16, np.float32])
+def test_scores_may_be_of_any_number_type_and_saturated(dtype):
+    scores = (SCORES > 0.45).astype(dtype)
+    expected = tune(scores.astype(float), LABELS, NAMES)
+    assert tune(scores, LABELS, NAMES) == pytest.approx(expected, rel=2e-3)
+    assert np.allclose(calibrated(scores, LABELS), calibrated(scores.astype(float), LABELS))
 
 
 def test_the_rarer_a_label_is_expected_the_nearer_to_the_common_threshold():
