@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 from distill import fine_tune
-from train import METRICS, evaluate_all
+from train import evaluate_all
 from train_arguments import CardArguments, DataArguments
 from train_data import SPLITS, read_data
+from train_output import METRICS
 from transformers import HfArgumentParser
 
 from hf_rnn_multilabel.baseline import linear_scores

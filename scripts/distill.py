@@ -25,17 +25,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.special import expit
 from train import (
-    METRICS,
     agree_on_batches,
     compute_metrics,
     epochs_for,
     evaluate_all,
     predict,
-    prepare_output,
     train_tagger,
 )
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data, read_files
+from train_output import METRICS, prepare_output
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,

@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from scipy.special import expit
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data
 from train_model import make_model, make_tokenizer, takes_embeddings_of_a_model, tokenizer_origin
+from train_output import METRICS, last_checkpoint, prepare_output
 from transformers import (
     EarlyStoppingCallback,
     HfArgumentParser,
@@ -34,7 +34,7 @@ from transformers import (
     set_seed,
 )
 
-from hf_rnn_multilabel.averaging import RAW_WEIGHTS, WeightAveraging
+from hf_rnn_multilabel.averaging import WeightAveraging
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.data import tokenize
 from hf_rnn_multilabel.hub import push
@@ -56,7 +56,7 @@ from hf_rnn_multilabel.thresholds import ThresholdMethod, best_threshold, tune
 
 logger = logging.getLogger(__name__)
 
-METRICS, WEIGHTS = "metrics.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 RETRAINING = "retraining"  # its checkpoints, below the output folder
 LARGEST_ATTENTION = 2**28  # numbers in an evaluation batch: a gigabyte, a few times
 TIMED = 1000  # texts whose tagging is timed for the card
@@ -380,37 +380,6 @@ def epochs_for(steps: int, rows: int, args: transformers.TrainingArguments) -> f
 def evaluation_batch_size(max_length: int, labels: int) -> int:
     """At most 256 texts, of which label attention has a number a token and label."""
     return min(max(LARGEST_ATTENTION // (max_length * labels), 1), 256)
-
-
-def prepare_output(folder: Path, averages_weights: bool = False) -> str | None:
-    """The checkpoint to go on from, if any; an error while nothing is lost yet if the folder cannot take the model."""
-    if (folder / METRICS).exists():
-        raise FileExistsError(f"{folder} holds a finished model; give another `--output_dir`, or remove it.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(f"Cannot write to {str(folder)!r} ({error.strerror}); give another `--output_dir`.") from error
-    return last_checkpoint(folder, averages_weights)
-
-
-def last_checkpoint(folder: Path, averages_weights: bool) -> str | None:
-    """The last checkpoint in a folder that was not cut short."""
-    complete = [path for path in folder.glob("checkpoint-*") if is_complete(path, averages_weights)]
-    if not complete:
-        return None
-    last = max(complete, key=lambda path: int(path.name.split("-")[1]))
-    print(f"Going on from {last}.")
-    return str(last)
-
-
-def is_complete(checkpoint: Path, averages_weights: bool = False) -> bool:
-    """Whether a checkpoint was not cut short: its state is written last, and then what the averaging goes on from."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return not averages_weights or (checkpoint / RAW_WEIGHTS).exists()
 
 
 def agree_on_batches(args: transformers.TrainingArguments) -> None:
