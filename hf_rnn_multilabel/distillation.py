@@ -69,7 +69,7 @@ def compute_logits(
     # The longest come first: a batch that is too large for the memory shows at once.
     order = np.argsort([-len(ids) for ids in rows["input_ids"]], kind="stable")
     batches = DataLoader(
-        rows.select(order),  # type: ignore[arg-type]
+        rows.select(order),
         batch_size,
         collate_fn=DataCollatorWithPadding(tokenizer),
     )

@@ -118,7 +118,7 @@ def measure_epoch(report: Report, texts: list[str]) -> None:
                 dataloader_pin_memory=False,
             )
             model = new_model(len(tokenizer), **settings)
-            Trainer(model, args, train_dataset=rows, data_collator=collate).train()  # type: ignore[arg-type]
+            Trainer(model, args, train_dataset=rows, data_collator=collate).train()
 
     def bare(batch_size: int = 32) -> None:
         model = new_model(len(tokenizer)).train()
