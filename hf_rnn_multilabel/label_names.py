@@ -1,17 +1,19 @@
 """Starts the label attention from the labels' names: a text that names a label speaks for it before any training."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from .model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
+from .tokenization import train_tokenizer
 
 
 NAMES_AT_ONCE = 1024
 # What labels are called that came as ids.
 NUMBER = re.compile(r"(LABEL_)?\d+")
+MOST_WORDS = 1_000_000
 
 
 @torch.no_grad()
@@ -60,11 +62,31 @@ def start_from_label_names(
     return int(known.sum())
 
 
+def share_in_texts(names: list[str], texts: Iterable[str]) -> float:
+    """The share of the names of which a word stands in the texts, in any case; mere numbers have none.
+
+    It is near 1 where the labels are named in the language of the texts, and near 0 where they are not.
+    """
+    words = train_tokenizer(texts, algorithm="word", vocab_size=MOST_WORDS, min_frequency=1)
+    known = words.get_vocab().keys() - set(words.all_special_tokens)
+
+    def is_named(name: str) -> bool:
+        tokens = words.tokenize(words_of(name))
+        return any(token in known and any(map(str.isalnum, token)) for token in tokens)
+
+    return sum(map(is_named, names)) / len(names)
+
+
+def words_of(name: str) -> str:
+    """A label's name as a text says it: "_" and "-" part words, and a mere number says nothing."""
+    return "" if NUMBER.fullmatch(name) else re.sub("[_-]", " ", name)
+
+
 def _name_states(
     model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[torch.Tensor]:
     """The mean state over each label's name, 0 where no token is known: parts of (labels, state)."""
-    names = ["" if NUMBER.fullmatch(name) else re.sub("[_-]", " ", name) for name in model.config.label_names]
+    names = [words_of(name) for name in model.config.label_names]
     for first in range(0, len(names), NAMES_AT_ONCE):
         part = names[first : first + NAMES_AT_ONCE]
         tokens = tokenizer(part, add_special_tokens=False, padding=True, truncation=True, return_tensors="pt")

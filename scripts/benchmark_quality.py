@@ -52,6 +52,9 @@ RECIPES: dict[str, list[str]] = {
     "distribution-balanced": [*EMBEDDINGS, "--objective", "distribution_balanced"],
     "taught": [*EMBEDDINGS, "--teacher", "{cells}/{set}/fine-tuned encoder/{seed}"],
     "retrained": [*EMBEDDINGS, "--retrain_with_validation", "true"],
+    "label correlation": [*EMBEDDINGS, "--label_correlation_size", "64"],
+    "512 tokens": [*EMBEDDINGS, "--max_length", "512"],
+    "1,024 tokens": [*EMBEDDINGS, "--max_length", "1024"],
     # One technique less.
     "unnamed labels": [*EMBEDDINGS, "--label_name_queries", "false"],
     "no label attention": [*EMBEDDINGS, "--pooling", "attention", "max"],
@@ -81,6 +84,7 @@ class Arguments:
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
+    epochs: int | None = field(default=None, metadata={"help": "Of the nets of `train.py`; else the recipes' own."})
     threads: int = field(default=2, metadata={"help": "Of torch."})
     bf16: bool = field(default=False, metadata={"help": "Train in bfloat16, which some processors multiply faster."})
     texts: list[str] = field(default_factory=list, metadata={"help": "Files for 'pretrained' beside the train texts."})
@@ -108,7 +112,7 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         run_linear(data_args, seed, folder)
     elif recipe == FINE_TUNED:
         data = read_data(data_args, CardArguments(), seed)
-        settings: dict[str, Any] = {"learning_rate": 3e-4, "seed": seed, "use_cpu": True, "bf16": args.bf16}
+        settings: dict[str, Any] = {"learning_rate": 1e-4, "seed": seed, "use_cpu": True, "bf16": args.bf16}
         settings["disable_tqdm"] = True
         fine_tune(data, str(args.encoder), folder, name=FINE_TUNED, **settings)
     else:
@@ -121,6 +125,7 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
                 run_script("pretrain.py", encoder, [*texts, "--num_train_epochs", "4"], args)
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
+        more += ["--num_train_epochs", str(args.epochs)] if args.epochs is not None else []
         script = "distill.py" if "--teacher" in more else "train.py"
         run_script(script, folder, more, args)
 

@@ -191,9 +191,11 @@ def train_tagger(
         )
     searched = {}
     if args.search_trials > 0:
-        searched["search"] = search_settings(model_args, args, dataset, tokenizer, vectors, encoding, distillation)
+        searched["search"] = search_settings(
+            model_args, args, dataset, tokenizer, vectors, encoding, texts["train"], distillation
+        )
         set_seed(args.seed)
-    model = make_model(model_args, tokenizer, vectors, encoding, distillation)
+    model = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
     trainer = Trainer(
         model=model,
         args=args,
@@ -220,7 +222,7 @@ def train_tagger(
     if args.retrain_with_validation:
         thresholds = model.config.thresholds
         set_seed(args.seed)
-        model = make_model(model_args, tokenizer, vectors, encoding, distillation)
+        model = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
         model.config.thresholds = thresholds
         both = concatenate_datasets([dataset["train"], dataset["validation"]])
         folder = Path(args.output_dir) / RETRAINING
@@ -328,6 +330,7 @@ def search_settings(
     tokenizer: PreTrainedTokenizerBase,
     vectors,
     encoding,
+    texts: list[str],
     distillation: dict | None,
 ) -> dict:
     """Put the best settings of a search on validation into the arguments; what the search found."""
@@ -344,7 +347,7 @@ def search_settings(
 
     def model_init(trial):
         settings = {} if trial is None else model_settings(trial)
-        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding, distillation)
+        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts, distillation)
 
     folder = Path(args.output_dir) / "search"
     trainer = Trainer(

@@ -60,12 +60,19 @@ class EncoderArguments:
 
 @dataclass
 class ModelArguments(EncoderArguments):
-    pooling: list[str] = field(
-        default_factory=lambda: ["attention", "max", "label_attention"],
-        metadata={"help": "One or several of last, mean, max, attention, label_attention."},
+    pooling: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "One or several of last, mean, max, attention, label_attention. Unless said, attention, max and "
+            "label_attention, but for the last where no other model's embeddings are taken and most labels' names "
+            "have no word in the training texts."
+        },
     )
     label_name_queries: bool = field(
         default=True, metadata={"help": "Whether new label attention starts from the labels' names."}
+    )
+    label_correlation_size: int = field(
+        default=0, metadata={"help": "Features of a residual block on the logits (CorNet), as 64; 0: none."}
     )
     classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
     objective: ObjectiveName = field(
@@ -108,7 +115,7 @@ ARCHITECTURE = {each.name for each in fields(RnnMultilabelConfig)} & {each.name 
 ARCHITECTURE -= TRAINING
 # Those that change none of the encoder's weights; an encoder without a tagger's head takes them anew.
 DROPOUTS = {"embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dropout"}
-HEAD = {"pooling", "classifier_dropout"} | DROPOUTS
+HEAD = {"pooling", "label_correlation_size", "classifier_dropout"} | DROPOUTS
 
 
 def refuse_settings(args: EncoderArguments, names: set[str]) -> None:

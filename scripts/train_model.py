@@ -23,12 +23,14 @@ from transformers import (
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
-from hf_rnn_multilabel.label_names import start_from_label_names
+from hf_rnn_multilabel.label_names import share_in_texts, start_from_label_names
 from hf_rnn_multilabel.provenance import shown_name
 from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
 
 TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilabelForMaskedLM.__name__
+# Whether texts are in the language of the labels' names is to be seen in so many.
+TEXTS_FOR_NAMES = 10_000
 MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
 
 
@@ -79,9 +81,17 @@ def make_tokenizer(args: EncoderArguments, data_args: DataArguments, texts: list
 
 
 def make_model(
-    args: ModelArguments, tokenizer: PreTrainedTokenizerBase, vectors, encoding, distillation: dict | None = None
+    args: ModelArguments,
+    tokenizer: PreTrainedTokenizerBase,
+    vectors,
+    encoding,
+    texts: list[str],
+    distillation: dict | None = None,
 ):
-    """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint."""
+    """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint.
+
+    A new head's pooling depends on the training texts, if it is not given.
+    """
     settings = {
         "id2label": dict(enumerate(encoding.label_names)),
         "label2id": {name: index for index, name in enumerate(encoding.label_names)},
@@ -94,9 +104,9 @@ def make_model(
     if distillation is not None:
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
-        model, has_new_head = load_model(args.model_name_or_path, settings, args)
+        model, has_new_head = load_model(args.model_name_or_path, settings, args, texts)
     else:
-        settings |= head_settings(args)
+        settings |= head_settings(args, encoding.label_names, texts)
         model = new_model(RnnMultilabelForSequenceClassification, args, tokenizer, vectors, settings)
         has_new_head = True
     if has_new_head and args.label_name_queries and "label_attention" in model.config.poolings:
@@ -124,10 +134,21 @@ def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTo
     return model
 
 
-def head_settings(args: ModelArguments) -> dict:
-    """Pooling and dropouts, as the configuration has them."""
-    pooling = args.pooling[0] if len(args.pooling) == 1 else args.pooling
-    return {name: getattr(args, name) for name in HEAD} | {"pooling": pooling}
+def head_settings(args: ModelArguments, names: list[str], texts: list[str]) -> dict:
+    """Pooling, label correlation and dropouts, as the configuration has them."""
+    pooling = default_pooling(args, names, texts) if args.pooling is None else args.pooling
+    return {name: getattr(args, name) for name in HEAD} | {"pooling": pooling[0] if len(pooling) == 1 else pooling}
+
+
+def default_pooling(args: ModelArguments, names: list[str], texts: list[str]) -> list[str]:
+    """With label attention where something is known of the labels' names; elsewhere it was of no use, or did harm.
+
+    Another model's embeddings know words that the training texts lack.
+    """
+    if takes_embeddings_of_a_model(args) or share_in_texts(names, texts[:TEXTS_FOR_NAMES]) >= 0.5:
+        return ["attention", "max", "label_attention"]
+    print("Most labels' names have no word in the training texts, so there is no label attention; see `--pooling`.")
+    return ["attention", "max"]
 
 
 def load_config(name_or_path: str, trust_remote_code: bool) -> RnnMultilabelConfig:
@@ -141,7 +162,7 @@ def load_config(name_or_path: str, trust_remote_code: bool) -> RnnMultilabelConf
     return config
 
 
-def load_model(name_or_path: str, settings: dict, args: ModelArguments):
+def load_model(name_or_path: str, settings: dict, args: ModelArguments, texts: list[str]):
     """A checkpoint with these labels, and whether its head is new.
 
     A tagger keeps its settings, and its head where it has the same labels; an encoder without a tagger's head gets a
@@ -154,7 +175,9 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments):
     is_tagger = architecture == TAGGER
     refuse_settings(args, ARCHITECTURE if is_tagger else ARCHITECTURE - HEAD)
     has_same_labels = is_tagger and config.label_names == list(settings["label2id"])
-    for name, value in (settings if is_tagger else settings | head_settings(args)).items():
+    if not is_tagger:
+        settings = settings | head_settings(args, list(settings["label2id"]), texts)
+    for name, value in settings.items():
         setattr(config, name, value)
     if not has_same_labels:
         config.thresholds = None

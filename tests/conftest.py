@@ -49,6 +49,7 @@ def build_config():
             "hidden_size": 5,
             "num_hidden_layers": 2,
             "pooling": POOLINGS,
+            "label_correlation_size": 4,
             "num_labels": 3,
             "initializer_range": 0.1,
             "embedding_dropout": 0.0,

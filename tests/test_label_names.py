@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hf_rnn_multilabel import label_names
-from hf_rnn_multilabel.label_names import start_from_label_names
+from hf_rnn_multilabel.label_names import share_in_texts, start_from_label_names
 from hf_rnn_multilabel.tokenization import train_tokenizer
 
 
@@ -83,3 +83,17 @@ def test_a_model_without_label_attention_is_refused(build_tagger, tokenizer):
         ValueError, match="`pooling` is 'max', so there is no label attention to start; put 'label_attention' into it"
     ):
         start_from_label_names(build_tagger(vocab_size=len(tokenizer), pooling="max"), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("names", "texts", "share"),
+    [
+        (["Desk_Lamp", "oak-garden", "shed", "spades"], ["A desk LAMP.", "the garden, a spade"], 0.5),
+        (["anger", "joy"], ["我今天很高兴", "A1"], 0),
+        (["高兴", "愤怒"], ["我今天很高兴"], 0.5),
+        # Neither numbers nor punctuation nor the unknown token are names.
+        (["7", "LABEL_1", "a.b", "UNK"], ["7 label 1. [UNK"], 0.25),
+    ],
+)
+def test_a_name_is_in_the_texts_with_one_of_its_words(names, texts, share):
+    assert share_in_texts(names, texts) == share

@@ -198,6 +198,8 @@ def test_without_facts_the_card_tells_what_the_configuration_tells():
 def test_a_net_of_one_direction_is_not_said_to_have_two():
     card = build_card(make_config(bidirectional=False, pooling="label_attention", num_hidden_layers=2))
     assert "GRU (layers: 2, hidden size: 48), label attention pooling." in card.text
+    card = build_card(make_config(label_correlation_size=29))
+    assert "attention and max pooling, a correlation of the labels by 29 features." in card.text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,32 @@ from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultila
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 DROPOUTS = ["embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dropout", "classifier_dropout"]
 
+# The labels' scores of each other
+
+
+def test_the_label_correlation_is_a_residual_of_the_scores(build_tagger, batch):
+    """z + V elu(U sigmoid(z) + c), with the z of a net without it."""
+    tagger = build_tagger()
+    plain = build_tagger(label_correlation_size=0)
+    plain.load_state_dict({name: weight for name, weight in tagger.state_dict().items() if "correlation" not in name})
+    z, (down, up) = plain(**batch).logits, (tagger.label_correlation.down, tagger.label_correlation.up)
+    hidden = torch.sigmoid(z) @ down.weight.T + down.bias
+    hidden = torch.where(hidden > 0, hidden, hidden.exp() - 1)
+    assert torch.allclose(tagger(**batch).logits, z + hidden @ up.weight.T, atol=1e-6)
+
+
+def test_the_label_correlation_starts_as_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch):
+    tagger = RnnMultilabelForSequenceClassification(build_config()).eval()
+    logits = tagger(**batch).logits
+    tagger.label_correlation = None
+    assert torch.equal(tagger(**batch).logits, logits)
+    trained = RnnMultilabelForSequenceClassification(build_config())
+    trained.label_correlation.up.weight.data.fill_(0.5)
+    trained.save_pretrained(tmp_path)
+    loaded = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path)
+    assert (loaded.label_correlation.up.weight == 0.5).all()
+
+
 # Saving and loading
 
 
@@ -81,12 +107,12 @@ def assert_well_initialised(model):
 
 
 def test_a_new_net_is_well_initialised(poisoned_memory, build_config, cell_type, bidirectional, pooling):
-    config = build_config(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling)
+    config = build_config(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling, num_labels=40)
     model = RnnMultilabelForSequenceClassification(config)
     assert_well_initialised(model)
     assert not model.classifier.bias.any()
     assert model.classifier.weight.std().item() == pytest.approx(config.initializer_range, rel=0.4)
-    assert model.positive_weights.tolist() == [1, 1, 1]
+    assert model.positive_weights.tolist() == [1] * 40
 
 
 FREQUENCIES = {"LABEL_0": 0.5, "LABEL_1": 0.2, "LABEL_2": 0.01}

@@ -291,8 +291,9 @@ def test_what_pretraining_cannot_go_on_from_is_told(pretrained, bert):
 
 def start_tagger(encoding, **arguments):
     args = train.ModelArguments(**arguments)
-    tokenizer, vectors = train.make_tokenizer(args, train.DataArguments(), make_texts(60))
-    return train.make_model(args, tokenizer, vectors, encoding)
+    texts = make_texts(60)
+    tokenizer, vectors = train.make_tokenizer(args, train.DataArguments(), texts)
+    return train.make_model(args, tokenizer, vectors, encoding, texts)
 
 
 @pytest.fixture

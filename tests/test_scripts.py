@@ -156,6 +156,7 @@ def trained(tmp_path_factory, files, train_and_validation) -> Path:
     """A folder as the script leaves it, of a net that tells the labels apart."""
     folder = tmp_path_factory.mktemp("models") / "trained"
     more = ["--num_train_epochs", "12", "--learning_rate", "0.03", "--linear_baseline"]
+    more += ["--pooling", "attention", "max", "label_attention"]
     run_train(folder, *train_and_validation, "--test_file", files["test"], *more)
     return folder
 
@@ -623,7 +624,7 @@ def test_rows_that_nothing_can_be_learned_from_are_told_before_training(tmp_path
 def start(model_arguments: dict, encoding, max_length: int = 256):
     arguments, texts = train.ModelArguments(**model_arguments), [row["text"] for row in make_rows(60)]
     tokenizer, vectors = train.make_tokenizer(arguments, train.DataArguments(max_length=max_length), texts)
-    return tokenizer, train.make_model(arguments, tokenizer, vectors, encoding)
+    return tokenizer, train.make_model(arguments, tokenizer, vectors, encoding, texts)
 
 
 def test_embeddings_start_from_a_file_of_word_vectors(tmp_path, encoding, capsys):
@@ -636,7 +637,8 @@ def test_embeddings_start_from_a_file_of_word_vectors(tmp_path, encoding, capsys
 
 
 def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained, encoding, capsys):
-    tokenizer, model = start({"vocab_size": 60}, encoding)
+    given = {"vocab_size": 60, "pooling": ["label_attention"]}
+    tokenizer, model = start(given, encoding)
     said = "of 3 labels starts from their names."
     assert said in capsys.readouterr().out
     known = [name for name in LABELS if tokenizer.unk_token_id not in tokenizer(name)["input_ids"]]
@@ -644,8 +646,8 @@ def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained
     query = model.label_attention.query.weight[encoding.label_names.index(known[0])]
     assert (state @ query).item() == pytest.approx(6, rel=1e-4)
     for arguments in (
-        {"vocab_size": 60, "label_name_queries": False},
-        {"vocab_size": 60, "pooling": ["max"]},
+        given | {"label_name_queries": False},
+        given | {"pooling": ["max"]},
         # A head that is kept has learnt more than the names.
         {"model_name_or_path": str(trained)},
     ):
@@ -654,6 +656,18 @@ def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained
     other_labels = encode_labels(Dataset.from_list(make_rows(60, ["lux", *LABELS[1:]])))[1]
     start({"model_name_or_path": str(trained)}, other_labels)
     assert said in capsys.readouterr().out
+
+
+def test_labels_of_whose_names_nothing_is_known_have_no_attention_unless_it_is_asked_for(encoding, bert, capsys):
+    said = "Most labels' names have no word in the training texts"
+    known = replace(encoding, label_names=["a_lamp", "lux", "desk"])
+    assert start({}, known)[1].config.pooling == ["attention", "max", "label_attention"]
+    assert start({"embeddings_from": str(bert)}, encoding)[1].config.pooling == ["attention", "max", "label_attention"]
+    assert said not in capsys.readouterr().out
+    assert start({}, encoding)[1].config.pooling == ["attention", "max"]
+    assert said in capsys.readouterr().out
+    assert start({"pooling": ["label_attention"]}, encoding)[1].config.pooling == "label_attention"
+    assert said not in capsys.readouterr().out
 
 
 def test_a_vector_that_is_not_finite_is_an_error(tmp_path, encoding):
@@ -679,7 +693,7 @@ def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, enco
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
     arguments = train.ModelArguments(embeddings_from=str(bert))
     tokenizer, vectors = train.make_tokenizer(arguments, train.DataArguments(), ["a lamp"])
-    model = train.make_model(arguments, tokenizer, vectors, encoding)
+    model = train.make_model(arguments, tokenizer, vectors, encoding, ["a lamp"])
     assert tokenizer("garden oak", add_special_tokens=False)["input_ids"] == unseen
     assert torch.equal(model.get_input_embeddings().weight[unseen], theirs[unseen])
     pruned, _ = train.make_tokenizer(replace(arguments, prune_vocabulary=True), train.DataArguments(), ["a lamp"])

@@ -54,6 +54,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
         bidirectional: whether every layer also reads the text from its end (Schuster & Paliwal 1997).
         pooling: how the states of a text become the classifier's features: "last", "mean", "max", "attention"
             (Yang et al. 2016), "label_attention" (Mullenbach et al. 2018), or a list of several, concatenated.
+        label_correlation_size: features of a residual block on the logits, by which the labels' scores speak for and
+            against each other (CorNet, Xun et al. 2020); 0: none.
         embedding_dropout: probability that a feature of the embeddings is dropped in all steps of a text
             (Gal & Ghahramani 2016).
         word_dropout: probability that a step's embedding is dropped whole (Iyyer et al. 2015).
@@ -93,6 +95,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     cell_type: Literal["rnn", "gru", "lstm"] = "lstm"
     bidirectional: bool = True
     pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
+    label_correlation_size: int = 0
     embedding_dropout: float | int = 0.4
     word_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.4
@@ -172,6 +175,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
+        if self.label_correlation_size < 0:
+            raise ValueError(f"`label_correlation_size` is {self.label_correlation_size}; it must be at least 0.")
 
     def validate_pooling(self) -> None:
         known = list(get_args(PoolingName))

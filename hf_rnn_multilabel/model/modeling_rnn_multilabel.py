@@ -52,6 +52,9 @@ class RnnMultilabelPreTrainedModel(PreTrainedModel):
         elif isinstance(module, RnnMultilabelForSequenceClassification):
             init.copy_(module.positive_weights, torch.tensor(self.config.label_positive_weights))
             init.copy_(module.classifier.bias, torch.tensor(self.config.label_bias))
+            if module.label_correlation is not None:
+                # The labels start independent of each other.
+                init.zeros_(module.label_correlation.up.weight)
         else:
             super()._init_weights(module)
 
@@ -130,6 +133,18 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
         )
 
 
+class LabelCorrelation(nn.Module):
+    """z + V elu(U sigmoid(z) + c): what the scores of all labels say of each (CorNet, Xun et al. 2020, equation 3)."""
+
+    def __init__(self, size: int, num_labels: int):
+        super().__init__()
+        self.down = nn.Linear(num_labels, size)
+        self.up = nn.Linear(size, num_labels, bias=False)
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits + self.up(F.elu(self.down(logits.sigmoid())))  # (batch, labels)
+
+
 class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
     """The tagger: one logit a label, never a sigmoid; a label's score is sigmoid(logit)."""
 
@@ -143,6 +158,8 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         )
         self.dropout = LockedDropout(config.classifier_dropout)
         self.classifier = nn.Linear(len(config.poolings) * config.state_size, config.num_labels)
+        size = config.label_correlation_size
+        self.label_correlation = LabelCorrelation(size, config.num_labels) if size else None
         self.register_buffer("positive_weights", torch.ones(config.num_labels), persistent=False)
         self.post_init()
 
@@ -187,6 +204,8 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         if self.label_attention is not None:
             label_logits, attention = self.label_attention(states, mask, label_weight)
             logits, attentions = logits + label_logits, (*attentions, attention)
+        if self.label_correlation is not None:
+            logits = self.label_correlation(logits)
 
         loss = None
         if labels is not None or teacher_logits is not None:
