@@ -55,6 +55,7 @@ def describe_training(trainer: Trainer) -> dict[str, Any]:
         "warmup": args.warmup_steps,
         "weight_decay": args.weight_decay,
         "optimizer": OptimizerNames(args.optim).value,
+        "precision": "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32",
         "epochs": args.num_train_epochs,
         "best_epoch": best[0] if best else None,
         "selected_by": args.metric_for_best_model if best else None,

@@ -78,6 +78,9 @@ def test_the_training_is_described_as_it_ran(build_tagger, build_trainer, rows, 
     losses = [log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log]
     assert facts["best_epoch"] == (1 + losses.index(min(losses)) if selects else None)
     assert facts["selected_by"] == ("eval_loss" if selects else None)
+    assert facts["precision"] == "float32"
+    trainer.args.bf16 = True
+    assert describe_training(trainer)["precision"] == "bfloat16"
     json.dumps(facts)
 
 
