@@ -34,6 +34,9 @@ LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
 PRETRAINED = "pretrained"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
 EMBEDDINGS = ["--embeddings_from", "{encoder}"]
+# A loss that is meant to go on from a trained net: the cell of the recipe "embeddings" comes first.
+ON_TOP = ["--model_name_or_path", "{cells}/{set}/embeddings/{seed}", "--learning_rate", "5e-4"]
+ON_TOP += ["--embedding_rate", "0.1", "--objective", "expected_f1"]
 RECIPES: dict[str, list[str]] = {
     "default": [],
     "embeddings": EMBEDDINGS,
@@ -50,6 +53,8 @@ RECIPES: dict[str, list[str]] = {
     "focal": [*EMBEDDINGS, "--objective", "focal"],
     "asymmetric": [*EMBEDDINGS, "--objective", "asymmetric"],
     "distribution-balanced": [*EMBEDDINGS, "--objective", "distribution_balanced"],
+    "expected F1": [*ON_TOP, "--objective_parameters", "cross_entropy=0.3"],
+    "expected F1, sampled": [*ON_TOP, "--objective_parameters", "cross_entropy=0.3", "samples=8"],
     "taught": [*EMBEDDINGS, "--teacher", "{cells}/{set}/fine-tuned encoder/{seed}"],
     "retrained": [*EMBEDDINGS, "--retrain_with_validation", "true"],
     "label correlation": [*EMBEDDINGS, "--label_correlation_size", "64"],
@@ -71,6 +76,8 @@ FIGURES = {
     "P@1": ("0.5", "precision_at_1"),
     "P@5": ("0.5", "precision_at_5"),
 }
+# Of them, what two recipes are compared by.
+COMPARED = ("micro-F1, one for all", "macro-F1, one a label")
 
 
 @dataclass
@@ -94,7 +101,8 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
     """Leaves the cell's metrics.json in its folder.
 
     Raises:
-        ValueError: for a recipe that is not known, or needs an encoder where none is given, and a set without files.
+        ValueError: for a recipe that is not known, or needs an encoder or another cell where there is none, and for a
+            set without files.
         RuntimeError: if the run fails; its log is in the folder's `log.txt`.
     """
     if recipe not in (*RECIPES, LINEAR, FINE_TUNED):
@@ -123,6 +131,11 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
             if not (encoder / METRICS).exists():
                 texts = ["--train_file", given["train_file"], *args.texts]
                 run_script("pretrain.py", encoder, [*texts, "--num_train_epochs", "4"], args)
+        for part in more:
+            if part.startswith(args.output_dir) and not Path(part, METRICS).exists():
+                raise ValueError(
+                    f"The recipe {recipe!r} starts from {part}, which is not finished; run that cell first."
+                )
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
         more += ["--num_train_epochs", str(args.epochs)] if args.epochs is not None else []
@@ -188,6 +201,24 @@ def summary(cells: list[dict[str, Any]], split: str = "test") -> str:
         parameters = "" if some[0]["parameters"] is None else f"{some[0]['parameters'] / 1e6:.1f} M"
         seconds = f"{mean(cell['train_seconds'] for cell in some):,.0f} s"
         lines.append(f"| {name} | {recipe} | {len(some)} | {' | '.join(figures)} | {parameters} | {seconds} |")
+    return "\n".join(lines)
+
+
+def comparison(cells: list[dict[str, Any]], base: str = "embeddings", split: str = "validation") -> str:
+    """A table: `base` on every set, and what the other recipes have more or less, each the mean of its seeds."""
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    for name, recipe in dict.fromkeys((cell["set"], cell["recipe"]) for cell in cells):
+        some = [cell[split] for cell in cells if (cell["set"], cell["recipe"]) == (name, recipe)]
+        for figure in COMPARED:
+            found.setdefault(recipe, {})[name, figure] = mean(cell[figure] for cell in some)
+    bases = found.pop(base)
+    lines = ["| recipe | " + " | ".join(f"{name}, {figure}" for name, figure in bases) + " |"]
+    lines.append("|---" * (len(bases) + 1) + "|")
+    lines.append(f"| {base} | " + " | ".join(f"{value:.3f}".lstrip("0") for value in bases.values()) + " |")
+    for recipe in sorted(found, key=list(RECIPES).index):
+        gains = [found[recipe][column] - value if column in found[recipe] else None for column, value in bases.items()]
+        shown = ["" if gain is None else f"{gain:+.3f}".replace("0.", ".") for gain in gains]
+        lines.append(f"| {recipe} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

@@ -48,6 +48,30 @@ def test_the_table_of_the_readme_is_that_of_the_measured_cells():
     assert quality.summary(cells) in (ROOT / "README.md").read_text()
 
 
+def test_the_comparison_of_contributing_is_that_of_the_measured_cells():
+    cells = json.loads((ROOT / "scripts" / "benchmark_ablation.json").read_text())
+    assert quality.comparison(cells) in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_recipes_are_compared_by_what_they_have_more_or_less_than_one_of_them(tmp_path):
+    for name, recipe, values in [
+        ("lamps", "embeddings", (0.5, 0.6)),
+        ("lamps", "zlpr", (0.4, 0.8)),
+        ("lamps", "averaged", (0.545,)),
+        ("pens", "embeddings", (0.7,)),
+        ("pens", "zlpr", (0.699,)),
+    ]:
+        for seed, value in enumerate(values):
+            write_cell(tmp_path / name / recipe / str(seed), value)
+    header, _, *lines = quality.comparison(quality.collect(tmp_path)).splitlines()
+    assert header.split(" | ")[1:3] == ["lamps, micro-F1, one for all", "lamps, macro-F1, one a label"]
+    assert lines == [
+        "| embeddings | .560 | .570 | .710 | .720 |",
+        "| averaged | -.005 | -.005 |  |  |",
+        "| zlpr | +.050 | +.050 | -.001 | -.001 |",
+    ]
+
+
 def test_a_figure_is_the_mean_of_the_seeds_with_the_least_and_the_most(tmp_path):
     for seed, value in enumerate((0.5, 0.6, 0.4)):
         write_cell(tmp_path / "lamps" / "default" / str(seed), value, parameters=1_500_000)
@@ -81,6 +105,15 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
         quality.run_cell(args, "lamps", "magic", 0, tmp_path)
     with pytest.raises(ValueError, match="'embeddings' needs a pretrained encoder; give its folder with `--encoder`"):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
+
+
+@pytest.mark.parametrize(("recipe", "first"), [("expected F1", "embeddings"), ("taught", "fine-tuned encoder")])
+def test_a_recipe_that_goes_on_from_another_cell_asks_for_it(tmp_path, sets, recipe, first):
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), encoder="encoder")
+    with pytest.raises(
+        ValueError, match=rf"starts from .*lamps/{first}/3, which is not finished; run that cell first"
+    ):
+        quality.run_cell(args, "lamps", recipe, 3, tmp_path / "out" / "lamps" / recipe / "3")
 
 
 def test_a_set_without_a_test_split_is_refused_before_it_is_trained_on(tmp_path, sets):
@@ -118,11 +151,13 @@ def test_the_encoder_is_pretrained_once_for_all_seeds(tmp_path, sets):
 
 
 def test_a_net_and_the_linear_model_are_trained_and_collected(tmp_path, sets):
-    small = ["--hidden_size", "4", "--embedding_size", "4", "--num_train_epochs", "1", "--use_cpu", "true"]
-    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), threads=1)
+    small = ["--hidden_size", "4", "--embedding_size", "4", "--use_cpu", "true"]
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), threads=1, epochs=1)
     with mock.patch.dict(quality.RECIPES, {"small": small}):
         for recipe in ("small", quality.LINEAR):
             quality.run_cell(args, "lamps", recipe, 0, tmp_path / "out" / "lamps" / recipe / "0")
+    facts = json.loads((tmp_path / "out" / "lamps" / "small" / "0" / "metrics.json").read_text())
+    assert facts["training"]["epochs"] == 1
     linear, net = quality.collect(tmp_path / "out")
     assert (linear["recipe"], net["recipe"]) == (quality.LINEAR, "small")
     assert linear["test"]["micro-F1, one for all"] == 1 and linear["parameters"] is None
