@@ -193,7 +193,7 @@ def attend(scores, states):
 def tag_text(model, steps):
     """(time, embedding_size) -> (labels,)."""
     if len(steps) == 0:
-        return model.classifier.bias
+        return correlate(model.label_correlation, model.classifier.bias)
     states, hidden = read_text(model, steps), model.config.hidden_size
     logits = []
     for label in range(model.num_labels):
@@ -211,7 +211,12 @@ def tag_text(model, steps):
             else:
                 features.append(attend(states @ model.label_attention.query.weight[label], states))
         logits.append(model.classifier.weight[label] @ torch.cat(features) + model.classifier.bias[label])
-    return torch.stack(logits)
+    return correlate(model.label_correlation, torch.stack(logits))
+
+
+def correlate(block, logits):
+    hidden = block.down.weight @ (1 / (1 + (-logits).exp())) + block.down.bias
+    return logits + block.up.weight @ torch.where(hidden > 0, hidden, hidden.exp() - 1)
 
 
 # The whole net under padding
@@ -315,7 +320,7 @@ def test_the_mask_may_be_of_any_type_and_none_means_all_steps(build_tagger, batc
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
 def test_a_batch_of_empty_texts_has_the_logits_of_the_bias(build_tagger, cell_type, pooling, dtype):
-    model = build_tagger(cell_type=cell_type, pooling=pooling)
+    model = build_tagger(cell_type=cell_type, pooling=pooling, label_correlation_size=0)
     empty = torch.zeros(2, 0, dtype=dtype)  # a tokenizer gives an empty text's ids as float
     outputs = model(empty, empty, output_hidden_states=True)
     torch.testing.assert_close(outputs.logits, model.classifier.bias.expand(2, -1))
@@ -349,7 +354,8 @@ ARTICLE = {"rnn": article_rnn, "gru": article_gru, "lstm": article_lstm}
 
 
 def test_the_net_of_the_article_equals_its_equations(build_tagger, gradients, batch, cell_type):
-    model = build_tagger(cell_type=cell_type, bidirectional=False, num_hidden_layers=1, pooling="last")
+    simple = {"bidirectional": False, "num_hidden_layers": 1, "pooling": "last", "label_correlation_size": 0}
+    model = build_tagger(cell_type=cell_type, **simple)
     direction, labels = model.rnn.layers[0].forward_direction, batch["labels"].clamp(min=0)
     recurrent = direction.weight_ih, direction.weight_hh, direction.bias_ih, direction.bias_hh
 
