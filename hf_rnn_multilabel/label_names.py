@@ -7,13 +7,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from .model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
-from .tokenization import train_tokenizer
+from .tokenization import MOST_WORDS, train_tokenizer
 
 
 NAMES_AT_ONCE = 1024
 # What labels are called that came as ids.
 NUMBER = re.compile(r"(LABEL_)?\d+")
-MOST_WORDS = 1_000_000
 
 
 @torch.no_grad()

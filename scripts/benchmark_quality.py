@@ -76,7 +76,8 @@ FIGURES = {
     "P@1": ("0.5", "precision_at_1"),
     "P@5": ("0.5", "precision_at_5"),
 }
-# Of them, what two recipes are compared by.
+# Of them, what a recipe is compared by with the one that the others add a technique to or take one from.
+BASE = "embeddings"
 COMPARED = ("micro-F1, one for all", "macro-F1, one a label")
 
 
@@ -131,10 +132,11 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
             if not (encoder / METRICS).exists():
                 texts = ["--train_file", given["train_file"], *args.texts]
                 run_script("pretrain.py", encoder, [*texts, "--num_train_epochs", "4"], args)
-        for part in more:
-            if part.startswith(args.output_dir) and not Path(part, METRICS).exists():
+        for each in RECIPES[recipe]:
+            if each.startswith("{cells}") and not Path(each.format(**values), METRICS).exists():
                 raise ValueError(
-                    f"The recipe {recipe!r} starts from {part}, which is not finished; run that cell first."
+                    f"The recipe {recipe!r} starts from {each.format(**values)}, which is not finished; run that cell "
+                    "first."
                 )
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
@@ -204,18 +206,18 @@ def summary(cells: list[dict[str, Any]], split: str = "test") -> str:
     return "\n".join(lines)
 
 
-def comparison(cells: list[dict[str, Any]], base: str = "embeddings", split: str = "validation") -> str:
-    """A table: `base` on every set, and what the other recipes have more or less, each the mean of its seeds."""
+def comparison(cells: list[dict[str, Any]], split: str = "validation") -> str:
+    """A table: `BASE` on every set, and what the other recipes have more or less, each the mean of its seeds."""
     found: dict[str, dict[tuple[str, str], float]] = {}
     for name, recipe in dict.fromkeys((cell["set"], cell["recipe"]) for cell in cells):
         some = [cell[split] for cell in cells if (cell["set"], cell["recipe"]) == (name, recipe)]
         for figure in COMPARED:
             found.setdefault(recipe, {})[name, figure] = mean(cell[figure] for cell in some)
-    bases = found.pop(base)
+    bases = found.pop(BASE)
     lines = ["| recipe | " + " | ".join(f"{name}, {figure}" for name, figure in bases) + " |"]
     lines.append("|---" * (len(bases) + 1) + "|")
-    lines.append(f"| {base} | " + " | ".join(f"{value:.3f}".lstrip("0") for value in bases.values()) + " |")
-    for recipe in sorted(found, key=list(RECIPES).index):
+    lines.append(f"| {BASE} | " + " | ".join(f"{value:.3f}".lstrip("0") for value in bases.values()) + " |")
+    for recipe in [each for each in RECIPES if each in found]:
         gains = [found[recipe][column] - value if column in found[recipe] else None for column, value in bases.items()]
         shown = ["" if gain is None else f"{gain:+.3f}".replace("0.", ".") for gain in gains]
         lines.append(f"| {recipe} | {' | '.join(shown)} |")
@@ -245,6 +247,8 @@ def main() -> None:
     (output_dir / "benchmark_quality.json").write_text(json.dumps(cells, indent=2) + "\n")
     for split in SPLITS[1:]:
         print(f"\n{split}:\n\n{summary(cells, split)}")
+    if any(cell["recipe"] == BASE for cell in cells):
+        print(f"\nBeside {BASE!r}, validation:\n\n{comparison(cells)}")
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
 
 TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilabelForMaskedLM.__name__
+MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
 # Whether texts are in the language of the labels' names is to be seen in so many.
 TEXTS_FOR_NAMES = 10_000
-MAKERS = {TAGGER: AutoModelForSequenceClassification, MASKED_LM: AutoModelForMaskedLM}
 
 
 def takes_embeddings_of_a_model(args: EncoderArguments) -> bool:
@@ -141,7 +141,7 @@ def head_settings(args: ModelArguments, names: list[str], texts: list[str]) -> d
 
 
 def default_pooling(args: ModelArguments, names: list[str], texts: list[str]) -> list[str]:
-    """With label attention where something is known of the labels' names; elsewhere it was of no use, or did harm.
+    """With label attention where something is known of the labels' names; elsewhere it was of little use, or did harm.
 
     Another model's embeddings know words that the training texts lack.
     """

@@ -60,6 +60,7 @@ def test_recipes_are_compared_by_what_they_have_more_or_less_than_one_of_them(tm
         ("lamps", "averaged", (0.545,)),
         ("pens", "embeddings", (0.7,)),
         ("pens", "zlpr", (0.699,)),
+        ("pens", quality.LINEAR, (0.9,)),
     ]:
         for seed, value in enumerate(values):
             write_cell(tmp_path / name / recipe / str(seed), value)
@@ -83,6 +84,22 @@ def test_a_figure_is_the_mean_of_the_seeds_with_the_least_and_the_most(tmp_path)
     )
     assert "| 1.5 M | 90 s |" in table
     assert re.search(r"\| lamps \| other \| 1 \| \.710 \| \.720 \| \.720 \| \.700 \| \.700 \|  \| 90 s \|", table)
+
+
+def test_an_encoder_may_lie_in_the_output_folder(tmp_path, sets):
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path), encoder=str(tmp_path / "MiniLM"))
+    with mock.patch.object(quality, "run_script") as run:
+        quality.run_cell(args, "lamps", "embeddings", 0, tmp_path / "lamps" / "embeddings" / "0")
+    assert run.call_args.args[2][:2] == ["--embeddings_from", str(tmp_path / "MiniLM")]
+
+
+def test_recipes_are_compared_where_there_is_one_to_compare_them_with(tmp_path, capsys):
+    for recipe in ("embeddings", "zlpr"):
+        write_cell(tmp_path / "lamps" / recipe / "0", 0.5)
+    arguments = ["x", "--data", str(tmp_path), "--output_dir", str(tmp_path), "--sets", "lamps", "--seeds", "0"]
+    with mock.patch.object(sys, "argv", [*arguments, "--recipes", "zlpr"]):
+        quality.main()
+    assert "| zlpr | +.000 | +.000 |" in capsys.readouterr().out
 
 
 def test_a_cell_that_is_finished_is_not_run_again(tmp_path, capsys):
@@ -109,7 +126,7 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
 
 @pytest.mark.parametrize(("recipe", "first"), [("expected F1", "embeddings"), ("taught", "fine-tuned encoder")])
 def test_a_recipe_that_goes_on_from_another_cell_asks_for_it(tmp_path, sets, recipe, first):
-    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), encoder="encoder")
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), encoder=str(tmp_path / "outer"))
     with pytest.raises(
         ValueError, match=rf"starts from .*lamps/{first}/3, which is not finished; run that cell first"
     ):

@@ -636,6 +636,14 @@ def test_a_saved_card_loads_as_it_was(names, tmp_path):
     assert loaded.text.endswith("```\n") and not loaded.text.endswith("\n\n")
 
 
+@pytest.mark.parametrize(("precision", "is_said"), [("bfloat16", True), ("float32", False)])
+def test_half_precision_is_told_and_whole_is_not(precision, is_said):
+    facts = make_facts()
+    facts["training"]["precision"] = precision
+    text = build_card(make_config(), facts).text
+    assert ("| precision | mixed" in text) == (f"| precision | mixed, {precision} |\n" in text) == is_said
+
+
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in CARDS.glob("*/metrics.json")))
 def test_the_cards_of_this_repository_are_those_of_their_facts(name):
     facts = json.loads((CARDS / name / "metrics.json").read_text(encoding="utf-8"))

@@ -134,7 +134,7 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
 
 
 class LabelCorrelation(nn.Module):
-    """z + V elu(U sigmoid(z) + c): what the scores of all labels say of each (CorNet, Xun et al. 2020, equation 3)."""
+    """z + V elu(U sigmoid(z) + c): what the scores of all labels say of each (CorNet, Xun et al. 2020)."""
 
     def __init__(self, size: int, num_labels: int):
         super().__init__()
