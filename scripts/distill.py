@@ -24,17 +24,11 @@ from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.special import expit
-from train import (
-    agree_on_batches,
-    compute_metrics,
-    epochs_for,
-    evaluate_all,
-    predict,
-    train_tagger,
-)
+from train import compute_metrics, evaluate_all, predict, train_tagger
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data, read_files
 from train_output import METRICS, prepare_output
+from train_settings import agree_on_batches, epochs_for
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,

@@ -21,10 +21,10 @@ import torch.nn.functional as F
 import transformers
 from datasets import Dataset
 from tag import read_rows
-from train import agree_on_batches
 from train_arguments import ARCHITECTURE, DROPOUTS, DataArguments, EncoderArguments, refuse_settings
 from train_model import load_config, make_tokenizer, new_model, takes_embeddings_of_a_model, tokenizer_origin
 from train_output import METRICS, prepare_output
+from train_settings import agree_on_batches
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,

@@ -8,7 +8,6 @@ A killed run goes on from its last checkpoint when the same command is given aga
 
 import json
 import logging
-import math
 import sys
 import time
 from dataclasses import replace
@@ -24,6 +23,7 @@ from train_arguments import CardArguments, DataArguments, ModelArguments, Traini
 from train_data import SPLITS, Data, read_data
 from train_model import make_model, make_tokenizer, takes_embeddings_of_a_model, tokenizer_origin
 from train_output import METRICS, last_checkpoint, prepare_output
+from train_settings import embedding_rate_for, fill_in
 from transformers import (
     EarlyStoppingCallback,
     HfArgumentParser,
@@ -58,7 +58,6 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 RETRAINING = "retraining"  # its checkpoints, below the output folder
-LARGEST_ATTENTION = 2**28  # numbers in an evaluation batch: a gigabyte, a few times
 TIMED = 1000  # texts whose tagging is timed for the card
 
 
@@ -170,25 +169,8 @@ def train_tagger(
             (linear["test"],) = linear_scores(*both, texts["test"])
 
     # 2. Training.
-    if args.learning_rate == 0:
-        starts_anew = model_args.model_name_or_path is None and model_args.embeddings_from is None
-        args.learning_rate = 4e-3 if starts_anew else 2e-3
-    if args.per_device_train_batch_size == 0:
-        args.per_device_train_batch_size = 32 if rows["train"] >= 10_000 else 16
-    if args.num_train_epochs == 0:
-        args.num_train_epochs = epochs_for(3000, rows["train"], args)
-    if args.per_device_eval_batch_size == 0:
-        args.per_device_eval_batch_size = evaluation_batch_size(data_args.max_length, len(encoding.label_names))
-    agree_on_batches(args)
-    if args.embedding_rate is None:
-        # A search judges its trials at the one rate for all.
-        is_slow = takes_embeddings_of_a_model(model_args) and args.search_trials == 0
-        args.embedding_rate = 0.1 if is_slow else 1.0
-    if args.embedding_rate != 1 and model_args.model_name_or_path is None and vectors is None:
-        raise ValueError(
-            f"`--embedding_rate` is {args.embedding_rate}, but the embeddings are new and have all to learn; say "
-            "where they start with `--embeddings_from` or `--model_name_or_path`."
-        )
+    fill_in(args, model_args, rows["train"], data_args.max_length, len(encoding.label_names))
+    embedding_rate = embedding_rate_for(args, model_args, has_vectors=vectors is not None)
     searched = {}
     if args.search_trials > 0:
         searched["search"] = search_settings(
@@ -205,7 +187,7 @@ def train_tagger(
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *averaging(args)],
     )
-    scale_embedding_rate(trainer, args.embedding_rate)
+    scale_embedding_rate(trainer, embedding_rate)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     train_seconds = time.perf_counter() - started
@@ -228,7 +210,7 @@ def train_tagger(
         folder = Path(args.output_dir) / RETRAINING
         checkpoint = last_checkpoint(folder, args.weight_averaging > 0)
         started = time.perf_counter()
-        trainer = retrain(trainer, model, both, str(folder), averaging(args), args.embedding_rate, checkpoint)
+        trainer = retrain(trainer, model, both, str(folder), averaging(args), embedding_rate, checkpoint)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,
@@ -288,7 +270,7 @@ def train_tagger(
         "training": training
         | {
             "embeddings_from": shown_name(model_args.embeddings_from),
-            "embedding_rate": args.embedding_rate,
+            "embedding_rate": embedding_rate,
             "started_from": shown_name(model_args.model_name_or_path),
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
@@ -334,11 +316,6 @@ def search_settings(
     distillation: dict | None,
 ) -> dict:
     """Put the best settings of a search on validation into the arguments; what the search found."""
-    if args.embedding_rate != 1:
-        raise ValueError(
-            f"`--search_trials` makes the optimizer anew for each trial, without an `--embedding_rate` of "
-            f"{args.embedding_rate}; leave out one of the two."
-        )
     if model_args.model_name_or_path is not None:
         raise ValueError(
             f"`--search_trials` is for a new net, but this one is that of {model_args.model_name_or_path!r}; leave "
@@ -372,24 +349,6 @@ def search_settings(
 def averaging(args: TrainingArguments) -> list[TrainerCallback]:
     """The callback that averages the weights, if they are to be."""
     return [WeightAveraging(args.weight_averaging)] if args.weight_averaging else []
-
-
-def epochs_for(steps: int, rows: int, args: transformers.TrainingArguments) -> float:
-    """As many epochs as give so many steps, at least 3 and at most 30."""
-    steps_of_one = rows / (args.train_batch_size * args.world_size * args.gradient_accumulation_steps)
-    return float(min(max(math.ceil(steps / steps_of_one), 3), 30))
-
-
-def evaluation_batch_size(max_length: int, labels: int) -> int:
-    """At most 256 texts, of which label attention has a number a token and label."""
-    return min(max(LARGEST_ATTENTION // (max_length * labels), 1), 256)
-
-
-def agree_on_batches(args: transformers.TrainingArguments) -> None:
-    """Has several processes draw the same order of the rows."""
-    if args.world_size > 1 and args.device.type == "cpu":
-        # The grouped order is drawn from each process's own generator, and dropout moves those of a CPU apart.
-        args.train_sampling_strategy = "random"
 
 
 def predict(trainer: Trainer, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:

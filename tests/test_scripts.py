@@ -70,6 +70,7 @@ def script(name: str) -> ModuleType:
 
 train, tag = script("train"), script("tag")
 train_data = importlib.import_module("train_data")
+train_settings = importlib.import_module("train_settings")
 
 
 def make_rows(number: int, labels=LABELS, seed: int = 0) -> list[dict]:
@@ -721,7 +722,7 @@ def test_a_vocabulary_with_gaps_is_made_to_count_from_zero(tmp_path, bert, encod
 
 @pytest.mark.parametrize(("max_length", "labels", "most"), [(256, 28, 256), (256, 8_207, 127), (4_096, 80_000, 1)])
 def test_an_evaluation_batch_holds_as_many_texts_as_label_attention_has_room_for(max_length, labels, most):
-    assert train.evaluation_batch_size(max_length, labels) == most
+    assert train_settings.evaluation_batch_size(max_length, labels) == most
 
 
 def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):
