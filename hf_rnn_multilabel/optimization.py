@@ -1,5 +1,6 @@
 """Embeddings that start from elsewhere learn more slowly than the rest, so that rare words stay beside the others."""
 
+import torch
 from transformers import Trainer
 
 
@@ -11,8 +12,8 @@ def scale_embedding_rate(trainer: Trainer, factor: float) -> None:
     section 3.1, discriminative fine-tuning.
 
     Args:
-        trainer: it has not trained; it gets its own stock optimizer, with one more group of parameters, and the
-            schedule goes for all groups.
+        trainer: it has not trained; its stock optimizer gets one more group of parameters, and the schedule goes for
+            all groups. In a search too, where each trial has an optimizer of its own.
         factor: of the learning rate, at least 0 and at most 1; 0 leaves the embeddings as they are, and costs less.
 
     Raises:
@@ -20,11 +21,18 @@ def scale_embedding_rate(trainer: Trainer, factor: float) -> None:
     """
     if not 0 <= factor <= 1:
         raise ValueError(f"`factor` is {factor}; it must be in [0, 1].")
-    embeddings = trainer.model.get_input_embeddings().weight  # type: ignore[union-attr,operator]
-    if factor == 0:
-        embeddings.requires_grad_(False)
-    elif factor < 1:
-        optimizer = trainer.create_optimizer()
-        group = next(g for g in optimizer.param_groups if any(weight is embeddings for weight in g["params"]))
-        group["params"] = [weight for weight in group["params"] if weight is not embeddings]
-        optimizer.add_param_group(group | {"params": [embeddings], "lr": factor * group["lr"]})
+    create = trainer.create_optimizer
+
+    def create_scaled(model=None) -> torch.optim.Optimizer:
+        embeddings = trainer.model.get_input_embeddings().weight  # type: ignore[union-attr,operator]
+        if factor == 0:
+            embeddings.requires_grad_(False)
+        is_new = trainer.optimizer is None
+        optimizer = create(model)
+        if is_new and 0 < factor < 1:
+            group = next(g for g in optimizer.param_groups if any(weight is embeddings for weight in g["params"]))
+            group["params"] = [weight for weight in group["params"] if weight is not embeddings]
+            optimizer.add_param_group(group | {"params": [embeddings], "lr": factor * group["lr"]})
+        return optimizer
+
+    trainer.create_optimizer = create_scaled  # type: ignore[method-assign]

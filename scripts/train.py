@@ -21,7 +21,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from scipy.special import expit
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data
-from train_model import make_model, make_tokenizer, takes_embeddings_of_a_model, tokenizer_origin
+from train_model import make_model, make_tokenizer, tokenizer_origin
 from train_output import METRICS, last_checkpoint, prepare_output
 from train_settings import embedding_rate_for, fill_in
 from transformers import (
@@ -150,8 +150,6 @@ def train_tagger(
     set_seed(args.seed)
 
     # 1. Tokens.
-    if args.search_trials > 0 and model_args.prune_vocabulary is None and takes_embeddings_of_a_model(model_args):
-        model_args.prune_vocabulary = True
     tokenizer, vectors = make_tokenizer(model_args, data_args, texts["train"])
     dataset, truncated = tokenize(dataset, tokenizer, data.text_column, max_length=data_args.max_length)
     rows = {split: len(part) for split, part in dataset.items()}
@@ -174,7 +172,7 @@ def train_tagger(
     searched = {}
     if args.search_trials > 0:
         searched["search"] = search_settings(
-            model_args, args, dataset, tokenizer, vectors, encoding, texts["train"], distillation
+            model_args, args, dataset, tokenizer, vectors, encoding, texts["train"], embedding_rate, distillation
         )
         set_seed(args.seed)
     model = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
@@ -313,6 +311,7 @@ def search_settings(
     vectors,
     encoding,
     texts: list[str],
+    embedding_rate: float,
     distillation: dict | None,
 ) -> dict:
     """Put the best settings of a search on validation into the arguments; what the search found."""
@@ -338,6 +337,7 @@ def search_settings(
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *averaging(args)],
     )
+    scale_embedding_rate(trainer, embedding_rate)
     found = search(trainer, args.search_trials, args.output_dir)
     print(f"The best of {found['trials']} trials, {found['metric']} {found['value']:.4f}: {found['settings']}")
     for target, settings in zip((args, model_args), best_settings(found["settings"]), strict=True):

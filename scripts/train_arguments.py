@@ -42,8 +42,8 @@ class EncoderArguments:
         default=None,
         metadata={
             "help": "true or false: whether to keep only those tokens of a model in `embeddings_from` that stand in "
-            f"the training texts. Unless said, where it has more than {LARGEST_WHOLE_VOCABULARY:,}, in a search, and "
-            "in pretraining, where all embeddings learn at the full rate."
+            f"the training texts. Unless said, where it has more than {LARGEST_WHOLE_VOCABULARY:,}, and in "
+            "pretraining, where all embeddings learn at the full rate."
         },
     )
     cell_type: Literal["rnn", "gru", "lstm"] = field(default="lstm", metadata={"help": "rnn, gru or lstm."})
@@ -178,7 +178,7 @@ class TrainingArguments(transformers.TrainingArguments):
         default=None,
         metadata={
             "help": "Factor of the learning rate for embeddings from elsewhere; 0 leaves them as they start. Unless "
-            "said, 0.1 for those of a model in `embeddings_from`, but for a search, and 1 for all others."
+            "said, 0.1 for those of a model in `embeddings_from`, and 1 for all others."
         },
     )
     num_train_epochs: float = field(

@@ -34,21 +34,15 @@ def embedding_rate_for(args: TrainingArguments, model_args: ModelArguments, has_
     """The factor of the embeddings' learning rate; `has_vectors` says whether another model's or a file's are there.
 
     Raises:
-        ValueError: if it is not 1 and the embeddings are new, or the settings are searched.
+        ValueError: if it is not 1 and the embeddings are new.
     """
     rate = args.embedding_rate
     if rate is None:
-        # A search judges its trials at the one rate for all.
-        rate = 0.1 if takes_embeddings_of_a_model(model_args) and args.search_trials == 0 else 1.0
+        rate = 0.1 if takes_embeddings_of_a_model(model_args) else 1.0
     if rate != 1 and model_args.model_name_or_path is None and not has_vectors:
         raise ValueError(
             f"`--embedding_rate` is {rate}, but the embeddings are new and have all to learn; say where they start "
             "with `--embeddings_from` or `--model_name_or_path`."
-        )
-    if rate != 1 and args.search_trials > 0:
-        raise ValueError(
-            f"`--search_trials` makes the optimizer anew for each trial, without an `--embedding_rate` of {rate}; "
-            "leave out one of the two."
         )
     return rate
 

@@ -48,6 +48,18 @@ def test_the_factor_0_leaves_the_embeddings_as_they_are(build_tagger, build_trai
     assert unchanged == {"rnn.embed_tokens.weight"}
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.1])
+def test_every_net_that_a_search_tries_has_its_embeddings_at_the_rate(build_tagger, build_trainer, rows, factor):
+    start = build_tagger().state_dict()["rnn.embed_tokens.weight"]
+    trainer = build_trainer(None, rows, model_init=lambda: build_tagger().train(), **STEPS | {"max_steps": 1})
+    scale_embedding_rate(trainer, factor)
+    whole = train(build_tagger, build_trainer, rows, 1.0, max_steps=1).model.get_input_embeddings().weight - start
+    for _ in range(2):
+        trainer.train()
+        moved = trainer.model.get_input_embeddings().weight - start
+        torch.testing.assert_close(moved, factor * whole, atol=2e-7, rtol=0)
+
+
 @pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
 def test_a_factor_out_of_its_range_is_refused(build_tagger, build_trainer, rows, factor):
     with pytest.raises(ValueError, match=r"`factor` is .*; it must be in \[0, 1\]"):

@@ -336,11 +336,13 @@ def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, 
     assert not list((tmp_path / "model" / "search").rglob("checkpoint-*"))
 
 
-def test_a_search_trains_all_embeddings_of_a_model_alike_and_so_prunes_them(tmp_path, train_and_validation, bert):
-    facts = run_train(tmp_path / "model", *train_and_validation, "--embeddings_from", bert, "--search_trials", 1)
-    assert facts["training"]["embedding_rate"] == 1
-    theirs = BertModel.from_pretrained(bert).config.vocab_size
-    assert AutoConfig.from_pretrained(tmp_path / "model").vocab_size < theirs
+def test_a_search_tries_nets_with_the_embeddings_that_are_given(tmp_path, train_and_validation, bert):
+    given = ["--embeddings_from", bert, "--embedding_rate", 0, "--search_trials", 1]
+    facts = run_train(tmp_path / "model", *train_and_validation, *given)
+    assert facts["training"]["embedding_rate"] == 0
+    theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
+    weight = AutoModel.from_pretrained(tmp_path / "model").get_input_embeddings().weight
+    assert torch.equal(weight[: len(theirs)], theirs)
 
 
 def test_the_settings_of_a_checkpoint_are_not_searched(tmp_path, trained, train_and_validation):
