@@ -2,10 +2,12 @@
 
 import os
 import random
+from unittest import mock
 
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import datasets
 import pytest
 import torch
 from transformers import Trainer, TrainingArguments
@@ -16,6 +18,17 @@ from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClass
 torch.set_num_threads(1)
 
 POOLINGS = ["last", "mean", "max", "attention", "label_attention"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of data sets for the tests alone, for their child processes too."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    with (
+        mock.patch.object(datasets.config, "HF_DATASETS_CACHE", folder),
+        mock.patch.dict(os.environ, {"HF_DATASETS_CACHE": folder, "OMP_NUM_THREADS": "1"}),
+    ):
+        yield
 
 
 @pytest.fixture(autouse=True)

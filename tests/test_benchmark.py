@@ -1,17 +1,15 @@
 """The script's own arithmetic; what it measures is no matter of tests."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
+import benchmark_report
+import benchmark_training
 import pytest
 import torch
 
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "scripts"))
-benchmark_report, benchmark_training = map(importlib.import_module, ("benchmark_report", "benchmark_training"))
 
 
 def test_the_table_of_the_readme_is_that_of_the_measured_figures():

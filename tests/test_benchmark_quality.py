@@ -1,19 +1,17 @@
 """The cells of the benchmark, and its arithmetic; what it measures is no matter of tests."""
 
 import gzip
-import importlib
 import json
 import re
 import sys
 from pathlib import Path
 from unittest import mock
 
+import benchmark_quality as quality
 import pytest
 
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "scripts"))
-quality = importlib.import_module("benchmark_quality")
 
 
 def row(model, thresholds, value):

@@ -1,26 +1,25 @@
 """From unlabelled texts to a pretrained folder, and from that to a tagger."""
 
-import gzip
 import json
 import math
 import random
 import shutil
-import sys
 from itertools import chain
 from pathlib import Path
-from unittest import mock
 
-import datasets
+import pretrain
 import pytest
 import torch
+import train
+import train_model
 from datasets import Dataset
+from helpers import SHORT, WORDS, make_bert, metrics_of, run, weights_of, write_jsonl
 from huggingface_hub.errors import StrictDataclassError
-from safetensors.torch import load_file
+from train_arguments import DataArguments, ModelArguments
 from transformers import (
     AutoConfig,
     AutoModelForMaskedLM,
     AutoTokenizer,
-    BertConfig,
     BertModel,
     DataCollatorForLanguageModeling,
     PreTrainedTokenizerFast,
@@ -32,21 +31,7 @@ from hf_rnn_multilabel.data import encode_labels
 from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
 
 
-sys.path.append(str(Path(__file__).parents[1] / "scripts"))
-
-import pretrain
-import train
-
-
-WORDS = ["lamp", "desk", "wood", "garden", "chair", "blue", "tree", "light", "pen", "oak"]
-SHORT = ["--per_device_train_batch_size", "16", "--use_cpu", "--disable_tqdm", "true"]
 SMALL = ["--hidden_size", "8", "--embedding_size", "6", *SHORT]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with mock.patch.object(datasets.config, "HF_DATASETS_CACHE", str(tmp_path_factory.mktemp("cache"))):
-        yield
 
 
 def make_texts(number: int, seed: int = 0) -> list[str]:
@@ -56,19 +41,10 @@ def make_texts(number: int, seed: int = 0) -> list[str]:
     return [" ".join(WORDS[(start + step) % 10] for step in range(length)) for start, length in starts]
 
 
-def run(script, *arguments) -> None:
-    with mock.patch.object(sys, "argv", [script.__name__, *map(str, arguments)]):
-        script.main()
-
-
 def run_pretrain(output_dir: Path, *arguments) -> dict:
     """What metrics.json holds."""
     run(pretrain, "--output_dir", output_dir, *SMALL, *arguments)
-    return json.loads((output_dir / "metrics.json").read_text())
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
+    return metrics_of(output_dir)
 
 
 def different(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> list[str]:
@@ -103,15 +79,7 @@ def encoding():
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory) -> Path:
     """A small model of another kind, whose tokenizer has another mask token."""
-    folder = tmp_path_factory.mktemp("bert")
-    tokenizer = train_tokenizer([" ".join(WORDS)] * 2)
-    tokenizer.add_special_tokens({"mask_token": "<mask>"})
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=6, num_hidden_layers=1, num_attention_heads=1, intermediate_size=6
-    )
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return make_bert(tmp_path_factory.mktemp("bert"), mask_token="<mask>")
 
 
 # A pretrained folder
@@ -127,7 +95,7 @@ def test_a_pretrained_folder_holds_the_model_its_code_its_tokenizer_and_its_figu
 
 
 def test_pretraining_lowers_the_held_out_loss(pretrained):
-    facts = json.loads((pretrained / "metrics.json").read_text())
+    facts = metrics_of(pretrained)
     (state,) = pretrained.glob(f"checkpoint-{facts['steps']}/trainer_state.json")
     losses = [log["eval_loss"] for log in json.loads(state.read_text())["log_history"] if "eval_loss" in log]
     assert len(losses) == 13
@@ -136,7 +104,7 @@ def test_pretraining_lowers_the_held_out_loss(pretrained):
 
 
 def test_the_figures_are_those_of_the_reloaded_model(pretrained, texts):
-    facts = json.loads((pretrained / "metrics.json").read_text())
+    facts = metrics_of(pretrained)
     tokenizer = AutoTokenizer.from_pretrained(pretrained)
     lengths = [len(ids) for ids in tokenizer(make_texts(200))["input_ids"]]
     assert facts["rows"] == {"train": 160, "validation": 40}
@@ -163,7 +131,7 @@ def test_a_run_that_goes_on_ends_at_the_weights_of_one_that_was_not_cut(tmp_path
     facts = run_pretrain(tmp_path / "cut", "--train_file", texts, *ARGUMENTS, "--save_total_limit", "99")
     assert "Going on from" in capsys.readouterr().out
     assert different(weights_of(tmp_path / "cut"), weights_of(pretrained)) == []
-    expected = json.loads((pretrained / "metrics.json").read_text())
+    expected = metrics_of(pretrained)
     assert (facts["loss"], facts["steps"]) == (expected["loss"], expected["steps"])
 
 
@@ -180,7 +148,7 @@ def test_a_finished_folder_is_never_overwritten(pretrained, texts):
 def test_texts_are_read_from_files_of_several_formats(tmp_path):
     rows = [{"body": text, "n": 1} for text in ("lamp, desk", "", "wood")]
     (tmp_path / "a.txt").write_text("oak\n\n  \npen\n")
-    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    write_jsonl(tmp_path / "b.jsonl.gz", rows)
     (tmp_path / "c.csv").write_text('body,n\n"a, b",1\n')
     Dataset.from_list(rows).to_parquet(tmp_path / "d.parquet")
     files = [str(tmp_path / name) for name in ("a.txt", "b.jsonl.gz", "c.csv", "d.parquet")]
@@ -290,10 +258,10 @@ def test_what_pretraining_cannot_go_on_from_is_told(pretrained, bert):
 
 
 def start_tagger(encoding, **arguments):
-    args = train.ModelArguments(**arguments)
+    args = ModelArguments(**arguments)
     texts = make_texts(60)
-    tokenizer, vectors = train.make_tokenizer(args, train.DataArguments(), texts)
-    return train.make_model(args, tokenizer, vectors, encoding, texts)
+    tokenizer, vectors = train_model.make_tokenizer(args, DataArguments(), texts)
+    return train_model.make_model(args, tokenizer, vectors, encoding, texts)
 
 
 @pytest.fixture
@@ -340,10 +308,10 @@ def test_what_the_pretrained_encoder_has_decided_is_told(pretrained, encoding):
 
 def test_a_tagger_is_trained_from_a_pretrained_folder(tmp_path, pretrained):
     rows = [{"text": text, "labels": [word for word in WORDS[:3] if word in text]} for text in make_texts(80, seed=1)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["--train_file", tmp_path / "rows.jsonl", "--model_name_or_path", pretrained, "--pooling", "max"]
-    run(train, "--output_dir", tmp_path / "model", *SHORT, "--num_train_epochs", "1", *arguments)
-    facts = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    arguments = ["--train_file", path, "--model_name_or_path", pretrained, "--pooling", "max"]
+    run(train, "--output_dir", tmp_path / "model", *SHORT, *arguments)
+    facts = metrics_of(tmp_path / "model")
     assert facts["training"]["started_from"] == "pretrained" and facts["training"]["learning_rate"] == 2e-3
     assert AutoConfig.from_pretrained(tmp_path / "model").pooling == "max"
     assert isinstance(AutoTokenizer.from_pretrained(tmp_path / "model"), PreTrainedTokenizerFast)

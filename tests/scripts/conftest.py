@@ -1,0 +1,47 @@
+"""Files of rows, and the folders that are trained once for all tests of the scripts."""
+
+from pathlib import Path
+
+import pytest
+from helpers import make_bert, make_rows, run_train, write_jsonl
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("rows")
+    splits = {"train": make_rows(128), "validation": make_rows(48, seed=1), "test": make_rows(40, seed=2)}
+    return {split: write_jsonl(folder / f"{split}.jsonl.gz", rows) for split, rows in splits.items()}
+
+
+@pytest.fixture(scope="session")
+def train_and_validation(files) -> list[str]:
+    return ["--train_file", files["train"], "--validation_file", files["validation"]]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, files, train_and_validation) -> Path:
+    """A folder as the script leaves it, of a net that tells the labels apart."""
+    folder = tmp_path_factory.mktemp("models") / "trained"
+    more = ["--num_train_epochs", "12", "--learning_rate", "0.03", "--linear_baseline"]
+    more += ["--pooling", "attention", "max", "label_attention"]
+    run_train(folder, *train_and_validation, "--test_file", files["test"], *more)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def retraining(files, train_and_validation) -> list[str]:
+    more = ["--num_train_epochs", "4", "--learning_rate", "0.03", "--retrain_with_validation"]
+    return [*train_and_validation, "--test_file", files["test"], *more]
+
+
+@pytest.fixture(scope="session")
+def retrained(tmp_path_factory, retraining) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "retrained"
+    run_train(folder, *retraining, "--linear_baseline")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory) -> Path:
+    """A small model of another kind with its tokenizer."""
+    return make_bert(tmp_path_factory.mktemp("bert"))
