@@ -47,7 +47,7 @@ from hf_rnn_multilabel.thresholds import ThresholdMethod
 
 
 TEACHER = "teacher"  # the folder of all that is the teacher's, within the output folder
-LOGITS = "logits.safetensors"
+LOGITS = "logits-{}.safetensors"  # of each teacher, by its number
 # The training arguments of `fine_tune` that are not given to it.
 FINE_TUNING: dict[str, Any] = {
     "num_train_epochs": 0,
@@ -67,8 +67,12 @@ FINE_TUNING: dict[str, Any] = {
 
 @dataclass
 class DistillationArguments:
-    teacher: str | None = field(
-        default=None, metadata={"help": "A text classifier of the same labels, in any order: a folder or Hub name."}
+    teacher: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "A text classifier of the same labels, in any order: a folder or Hub name. Several teach by the "
+            "mean of their logits."
+        },
     )
     teacher_from: str | None = field(
         default=None, metadata={"help": "Else an encoder, by folder or Hub name, to make the teacher of first."}
@@ -195,7 +199,10 @@ def teacher_logits(
     device: torch.device,
 ) -> dict[str, np.ndarray]:
     """By split the logits, (texts, labels) in the order of `label_names`; from the cache if they are there."""
-    key = json.dumps([teacher, texts, label_names, max_length])
+    # Another model may have been saved in the same folder since.
+    weights = sorted(Path(teacher).glob("*model*"))
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
+    key = json.dumps([teacher, files, texts, label_names, max_length])
     digest = hashlib.sha256(key.encode()).hexdigest()
     if cache.exists():
         with safe_open(cache, "numpy") as file:
@@ -245,7 +252,7 @@ def main() -> None:
     )
     teacher_args, model_args, data_args, card_args, args = parser.parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    if (teacher_args.teacher is None) == (teacher_args.teacher_from is None):
+    if (not teacher_args.teacher) == (teacher_args.teacher_from is None):
         raise ValueError("Give either `--teacher`, a text classifier, or `--teacher_from`, an encoder, not both.")
     weight, temperature = teacher_args.distillation_weight, teacher_args.distillation_temperature
     # It refuses what is out of range, before anything is computed.
@@ -267,9 +274,9 @@ def main() -> None:
 
     # 2. The teacher: its own metrics, and its logits of all texts to train on.
     folder = Path(args.output_dir) / TEACHER
-    results, teacher, texts = None, teacher_args.teacher, taught.texts
-    if teacher is None:
-        teacher, texts = str(folder), {"train": taught.texts["train"]}
+    results, teachers, texts = None, teacher_args.teacher, taught.texts
+    if teachers is None:
+        teachers, texts = [str(folder)], {"train": taught.texts["train"]}
         results = fine_tune(
             data,
             teacher_args.teacher_from,
@@ -288,15 +295,19 @@ def main() -> None:
             disable_tqdm=args.disable_tqdm,
         )
     with args.main_process_first(desc="the teacher's logits"):
-        logits = teacher_logits(
-            teacher,
-            texts,
-            data.encoding.label_names,
-            folder / LOGITS,
-            max_length=data_args.max_length,
-            batch_size=teacher_args.teacher_batch_size,
-            device=args.device,
-        )
+        found = [
+            teacher_logits(
+                teacher,
+                texts,
+                data.encoding.label_names,
+                folder / LOGITS.format(number),
+                max_length=data_args.max_length,
+                batch_size=teacher_args.teacher_batch_size,
+                device=args.device,
+            )
+            for number, teacher in enumerate(teachers)
+        ]
+    logits = {split: np.mean([each[split] for each in found], axis=0) for split in texts}
     if results is None:
         scores = {split: expit(logits[split]) for split in SPLITS[1:] if split in logits}
         results = evaluate_all("teacher", scores, data.labels, data.encoding.label_names, data_args.threshold_method)
@@ -304,7 +315,7 @@ def main() -> None:
     # 3. The recurrent net, as train.py trains it.
     rows = add_teacher(taught.dataset["train"], logits["train"])
     distillation = {
-        "teacher": shown_name(teacher_args.teacher or teacher_args.teacher_from),
+        "teachers": [shown_name(each) for each in teacher_args.teacher or [teacher_args.teacher_from]],
         "fine_tuned": teacher_args.teacher is None,
         "weight": weight,
         "temperature": temperature,

@@ -83,9 +83,11 @@ def are_equal(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor])
     return weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-def make_bert(folder: Path, model_class: type = BertModel, mask_token: str | None = None, **settings) -> Path:
+def make_bert(
+    folder: Path, model_class: type = BertModel, mask_token: str | None = None, seed: int = 0, **settings
+) -> Path:
     """Saves a small model of another kind with its tokenizer, which knows WORDS."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     tokenizer = train_tokenizer([" ".join(WORDS)] * 2)
     if mask_token is not None:
         tokenizer.add_special_tokens({"mask_token": mask_token})
@@ -95,19 +97,16 @@ def make_bert(folder: Path, model_class: type = BertModel, mask_token: str | Non
     return folder
 
 
-def make_teacher(folder: Path) -> Path:
+def make_teacher(folder: Path, seed: int = 0) -> Path:
     """Saves a small text classifier that has LABELS in another order."""
     labels = {"id2label": dict(enumerate(LABELS[::-1])), "problem_type": "multi_label_classification"}
-    return make_bert(folder, BertForSequenceClassification, **WIDE, **labels)
+    return make_bert(folder, BertForSequenceClassification, seed=seed, **WIDE, **labels)
 
 
 @torch.no_grad()
 def logits_by_hand(folder: Path, texts: list[str]) -> np.ndarray:
     """A teacher's logits of one text after the other, in the order of LABELS."""
-    model, tokenizer = (
-        BertForSequenceClassification.from_pretrained(folder).eval(),
-        AutoTokenizer.from_pretrained(folder),
-    )
+    model, tokenizer = BertForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     logits = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
     names = list(model.config.id2label.values())
     return logits[:, [names.index(name) for name in LABELS]].numpy()

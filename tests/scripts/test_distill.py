@@ -67,7 +67,7 @@ def test_a_text_classifier_teaches_on_labelled_and_unlabelled_texts(tmp_path, ru
 
     assert facts["rows"] == {"train": 80, "validation": 32, "test": 24}
     assert facts["distillation"] == {
-        "teacher": "wise",
+        "teachers": ["wise"],
         "fine_tuned": False,
         "weight": 0.25,
         "temperature": 2.0,
@@ -89,12 +89,25 @@ def test_the_card_names_the_teacher_and_no_private_path(tmp_path, run_distill, t
     facts = run_distill(tmp_path / "student", "--teacher", teacher)
     card = (tmp_path / "student" / "README.md").read_text()
     assert "| teacher | wise; weight 0.5, temperature 1.0 |" in card
-    assert "The teacher is the model that this one learned from" in card and "| teacher, 0.5 |" in card
+    assert "The teacher is what this model learned from" in card and "| teacher, 0.5 |" in card
     assert str(teacher.parent) not in card + json.dumps(facts)
     facts["distillation"] |= {"fine_tuned": True, "unlabelled": 1234}
     card = str(build_card(AutoConfig.from_pretrained(tmp_path / "student"), facts))
     told = "| teacher | wise, fine-tuned on the same texts; weight 0.5, temperature 1.0; 1,234 of the training texts"
     assert told in card
+
+
+def test_several_teachers_teach_by_the_mean_of_their_logits(tmp_path, run_distill, teacher):
+    other = make_teacher(tmp_path / "other", seed=1)
+    with mock.patch.object(distill, "train_tagger", wraps=distill.train_tagger) as train_tagger:
+        facts = run_distill(tmp_path / "student", "--teacher", teacher, other)
+    train = train_tagger.call_args.args[0].dataset["train"]
+    both = [logits_by_hand(each, train["text"][:]) for each in (teacher, other)]
+    assert np.abs(both[0] - both[1]).max() > 0.1
+    np.testing.assert_allclose(train["teacher_logits"][:], (both[0] + both[1]) / 2, atol=1e-5)
+    assert facts["distillation"]["teachers"] == ["wise", "other"]
+    card = (tmp_path / "student" / "README.md").read_text()
+    assert "| teacher | wise, other, by the mean of their logits; weight 0.5, temperature 1.0 |" in card
 
 
 def test_an_encoder_is_made_the_teacher_first_and_a_killed_run_computes_nothing_twice(
@@ -119,7 +132,7 @@ def test_an_encoder_is_made_the_teacher_first_and_a_killed_run_computes_nothing_
     assert "Taking the finished classifier in" in output and "Taking the teacher's logits from" in output
     train = train_tagger.call_args.args[0].dataset["train"]
     np.testing.assert_allclose(train["teacher_logits"][:], logits_by_hand(folder, train["text"][:]), atol=1e-5)
-    assert facts["distillation"]["teacher"] == "encoder" and facts["distillation"]["fine_tuned"]
+    assert facts["distillation"]["teachers"] == ["encoder"] and facts["distillation"]["fine_tuned"]
     assert [row for row in facts["test"] if row["model"] == "teacher"] == made["test"]
 
     shutil.copytree(folder, tmp_path / "other" / "teacher")
@@ -165,6 +178,15 @@ def test_other_texts_are_not_taken_from_the_cache(tmp_path, teacher):
         np.testing.assert_array_equal(logits("lamp", "oak"), first)
     np.testing.assert_allclose(logits("oak", "lamp"), first[::-1], atol=1e-6)
     np.testing.assert_allclose(logits("oak", "lamp", names=LABELS[::-1]), first[::-1, ::-1], atol=1e-6)
+
+
+def test_logits_of_an_earlier_model_of_the_folder_are_not_taken_from_the_cache(tmp_path):
+    folder, cache = make_teacher(tmp_path / "wise"), tmp_path / "logits.safetensors"
+    given = {"max_length": 9, "batch_size": 2, "device": torch.device("cpu")}
+    distill.teacher_logits(str(folder), {"train": ["lamp"]}, LABELS, cache, **given)
+    make_teacher(folder, seed=1)
+    logits = distill.teacher_logits(str(folder), {"train": ["lamp"]}, LABELS, cache, **given)["train"]
+    np.testing.assert_allclose(logits, logits_by_hand(folder, ["lamp"]), atol=1e-6)
 
 
 @pytest.mark.parametrize(
