@@ -175,7 +175,7 @@ def train_tagger(
             model_args, args, dataset, tokenizer, vectors, encoding, texts["train"], embedding_rate, distillation
         )
         set_seed(args.seed)
-    model = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
+    model, named = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
     trainer = Trainer(
         model=model,
         args=args,
@@ -194,15 +194,15 @@ def train_tagger(
     names = encoding.label_names
     scores, truth = {}, {}
     scores["validation"], truth["validation"] = predict(trainer, dataset["validation"])
-    model.config.thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
+    thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
+    model.config.thresholds = thresholds
     training, steps = describe_training(trainer), trainer.state.global_step
 
     # 4. If asked for, a new net on train and validation, with these thresholds and for as many epochs.
     retraining = {}
     if args.retrain_with_validation:
-        thresholds = model.config.thresholds
         set_seed(args.seed)
-        model = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
+        model, _ = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
         model.config.thresholds = thresholds
         both = concatenate_datasets([dataset["train"], dataset["validation"]])
         folder = Path(args.output_dir) / RETRAINING
@@ -236,7 +236,7 @@ def train_tagger(
     model.save_pretrained(args.output_dir)
     tokenizer.save_pretrained(args.output_dir)
     final = "test" if "test" in scores else "validation"
-    thresholds = model.config.label_thresholds
+    limits = model.config.label_thresholds
     tagger = pipeline("multi-label-tagging", model=args.output_dir)  # type: ignore[call-overload]
     started = time.perf_counter()
     tagger(texts[final][:TIMED], batch_size=args.per_device_eval_batch_size)
@@ -247,15 +247,15 @@ def train_tagger(
         "dataset": data.source,
         **results,
         "labels": [
-            row | {"train": encoding.counts[row["label"]], "threshold": model.config.thresholds[row["label"]]}
-            for row in per_label_metrics(apply_thresholds(scores[final], thresholds), truth[final], names)
+            row | {"train": encoding.counts[row["label"]], "threshold": thresholds[row["label"]]}
+            for row in per_label_metrics(apply_thresholds(scores[final], limits), truth[final], names)
         ],
         "threshold_method": data_args.threshold_method,
         "calibration": {
             "expected_calibration_error": expected_calibration_error(scores[final], truth[final]),
             "bins": BINS,
         },
-        "plots": plot_all(scores[final], truth[final], names, thresholds, args.output_dir),
+        "plots": plot_all(scores[final], truth[final], names, limits, args.output_dir),
         "label_form": str(encoding),
         "rows": rows,
         "truncated": truncated,
@@ -270,6 +270,7 @@ def train_tagger(
             "embeddings_from": shown_name(model_args.embeddings_from),
             "embedding_rate": embedding_rate,
             "started_from": shown_name(model_args.model_name_or_path),
+            "label_name_queries": named or None,
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
         },
@@ -323,7 +324,7 @@ def search_settings(
 
     def model_init(trial):
         settings = {} if trial is None else model_settings(trial)
-        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts, distillation)
+        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts, distillation)[0]
 
     folder = Path(args.output_dir) / "search"
     trainer = Trainer(

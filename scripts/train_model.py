@@ -87,10 +87,11 @@ def make_model(
     encoding,
     texts: list[str],
     distillation: dict | None = None,
-):
+) -> tuple[RnnMultilabelForSequenceClassification, int]:
     """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint.
 
-    A new head's pooling depends on the training texts, if it is not given.
+    A new head's pooling depends on the training texts, if it is not given. Returns too how many labels' attention
+    starts from their names.
     """
     settings = {
         "id2label": dict(enumerate(encoding.label_names)),
@@ -109,10 +110,11 @@ def make_model(
         settings |= head_settings(args, encoding.label_names, texts)
         model = new_model(RnnMultilabelForSequenceClassification, args, tokenizer, vectors, settings)
         has_new_head = True
+    named = 0
     if has_new_head and args.label_name_queries and "label_attention" in model.config.poolings:
-        started = start_from_label_names(model, tokenizer)
-        print(f"The attention of {started:,} of {model.num_labels:,} labels starts from their names.")
-    return model
+        named = start_from_label_names(model, tokenizer)
+        print(f"The attention of {named:,} of {model.num_labels:,} labels starts from their names.")
+    return model, named
 
 
 def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict):

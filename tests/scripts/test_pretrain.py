@@ -261,7 +261,7 @@ def start_tagger(encoding, **arguments):
     args = ModelArguments(**arguments)
     texts = make_texts(60)
     tokenizer, vectors = train_model.make_tokenizer(args, DataArguments(), texts)
-    return train_model.make_model(args, tokenizer, vectors, encoding, texts)
+    return train_model.make_model(args, tokenizer, vectors, encoding, texts)[0]
 
 
 @pytest.fixture

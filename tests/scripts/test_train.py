@@ -104,6 +104,9 @@ def test_the_facts_say_where_the_model_came_from(trained, files):
     assert facts["training"]["batch_size"] == 16 and facts["training"]["learning_rate"] == 0.03
     assert 1 <= facts["training"]["best_epoch"] <= facts["training"]["epochs"] == 12
     assert "trained on the training texts" in facts["training"]["tokenizer"]
+    named = facts["training"]["label_name_queries"]
+    assert 1 <= named <= len(LABELS)
+    assert f"the names of {named} of the labels" in (trained / "README.md").read_text()
     assert facts["bytes"] == (trained / "model.safetensors").stat().st_size
     assert facts["speed"]["texts_per_second"] > 0
 

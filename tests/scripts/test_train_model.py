@@ -25,7 +25,7 @@ def encoding():
 def start(model_arguments: dict, encoding, max_length: int = 256):
     arguments, texts = ModelArguments(**model_arguments), [row["text"] for row in make_rows(60)]
     tokenizer, vectors = train_model.make_tokenizer(arguments, DataArguments(max_length=max_length), texts)
-    return tokenizer, train_model.make_model(arguments, tokenizer, vectors, encoding, texts)
+    return tokenizer, train_model.make_model(arguments, tokenizer, vectors, encoding, texts)[0]
 
 
 # Other embeddings, and the labels' names
@@ -97,7 +97,7 @@ def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, enco
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
     arguments = ModelArguments(embeddings_from=str(bert))
     tokenizer, vectors = train_model.make_tokenizer(arguments, DataArguments(), ["a lamp"])
-    model = train_model.make_model(arguments, tokenizer, vectors, encoding, ["a lamp"])
+    model, _ = train_model.make_model(arguments, tokenizer, vectors, encoding, ["a lamp"])
     assert tokenizer("garden oak", add_special_tokens=False)["input_ids"] == unseen
     assert torch.equal(model.get_input_embeddings().weight[unseen], theirs[unseen])
     pruned, _ = train_model.make_tokenizer(replace(arguments, prune_vocabulary=True), DataArguments(), ["a lamp"])
