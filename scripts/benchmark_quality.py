@@ -34,6 +34,7 @@ LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
 PRETRAINED = "pretrained"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
 EMBEDDINGS = ["--embeddings_from", "{encoder}"]
+MORE_DROPOUT = ["--embedding_dropout", "0.4", "--classifier_dropout", "0.4"]
 # A loss that is meant to go on from a trained net: the cell of the recipe "embeddings" comes first.
 ON_TOP = ["--model_name_or_path", "{cells}/{set}/embeddings/{seed}", "--learning_rate", "5e-4"]
 ON_TOP += ["--embedding_rate", "0.1", "--objective", "expected_f1"]
@@ -43,7 +44,7 @@ RECIPES: dict[str, list[str]] = {
     "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
     "pruned and averaged": [
         *EMBEDDINGS,
-        *("--prune_vocabulary", "true", "--weight_averaging", "0.998", "--num_train_epochs", "4"),
+        *("--prune_vocabulary", "true", "--weight_averaging", "0.998", "--num_train_epochs", "4", *MORE_DROPOUT),
     ],
     PRETRAINED: ["--model_name_or_path", "{cells}/encoders/{set}"],
     # One technique more.
@@ -66,7 +67,8 @@ RECIPES: dict[str, list[str]] = {
     "pruned vocabulary": [*EMBEDDINGS, "--prune_vocabulary", "true"],
     "one rate": [*EMBEDDINGS, "--embedding_rate", "1"],
     "one direction": [*EMBEDDINGS, "--bidirectional", "false"],
-    "less dropout": [*EMBEDDINGS, "--embedding_dropout", "0.1", "--classifier_dropout", "0.1"],
+    "dropout .1": [*EMBEDDINGS, "--embedding_dropout", "0.1", "--classifier_dropout", "0.1"],
+    "dropout .4": [*EMBEDDINGS, *MORE_DROPOUT],
 }
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
@@ -92,7 +94,9 @@ class Arguments:
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
-    epochs: int | None = field(default=None, metadata={"help": "Of the nets of `train.py`; else the recipes' own."})
+    settings: list[str] = field(
+        default_factory=list, metadata={"help": "Of all nets of `train.py`, over the recipe's, as num_train_epochs=2."}
+    )
     threads: int = field(default=2, metadata={"help": "Of torch."})
     bf16: bool = field(default=False, metadata={"help": "Train in bfloat16, which some processors multiply faster."})
     texts: list[str] = field(default_factory=list, metadata={"help": "Files for 'pretrained' beside the train texts."})
@@ -140,7 +144,9 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
                 )
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
-        more += ["--num_train_epochs", str(args.epochs)] if args.epochs is not None else []
+        for setting in args.settings:
+            setting_name, _, value = setting.partition("=")
+            more += [f"--{setting_name}", value]
         script = "distill.py" if "--teacher" in more else "train.py"
         run_script(script, folder, more, args)
 

@@ -16,6 +16,9 @@ from hf_rnn_multilabel.thresholds import ThresholdMethod
 
 # A vocabulary of a hundred languages is most of a model.
 LARGEST_WHOLE_VOCABULARY = 60_000
+# Fewer texts are seen more often each: in smaller batches, with more dropout.
+FEW_TEXTS = 10_000
+DROPOUT_OF_FEW, DROPOUT = 0.4, 0.1
 
 
 @dataclass
@@ -51,7 +54,12 @@ class EncoderArguments:
     hidden_size: int = field(default=256, metadata={"help": "Size of a state, per direction."})
     num_hidden_layers: int = field(default=1, metadata={"help": "Recurrent layers."})
     bidirectional: bool = field(default=True, metadata={"help": "Whether to read the text from both ends."})
-    embedding_dropout: float = field(default=0.4, metadata={"help": "Dropout on the embeddings."})
+    embedding_dropout: float | None = field(
+        default=None,
+        metadata={
+            "help": f"On the embeddings. Unless said, {DROPOUT}, or {DROPOUT_OF_FEW} below {FEW_TEXTS:,} texts."
+        },
+    )
     word_dropout: float = field(default=0.0, metadata={"help": "Share of the words dropped in training."})
     hidden_dropout: float = field(default=0.4, metadata={"help": "Dropout between layers."})
     recurrent_dropout: float = field(default=0.0, metadata={"help": "DropConnect on the recurrent weights."})
@@ -74,7 +82,9 @@ class ModelArguments(EncoderArguments):
     label_correlation_size: int = field(
         default=0, metadata={"help": "Features of a residual block on the logits (CorNet), as 64; 0: none."}
     )
-    classifier_dropout: float = field(default=0.4, metadata={"help": "Dropout before the classifier."})
+    classifier_dropout: float | None = field(
+        default=None, metadata={"help": "Before the classifier. Unless said, by the number of texts too."}
+    )
     objective: ObjectiveName = field(
         default="bce",
         metadata={
@@ -185,7 +195,7 @@ class TrainingArguments(transformers.TrainingArguments):
         default=0, metadata={"help": "0: as many as give 3,000 steps, at least 3 and at most 30."}
     )
     per_device_train_batch_size: int = field(
-        default=0, metadata={"help": "Texts in a batch. 0: 32, or 16 where there are fewer than 10,000 to train on."}
+        default=0, metadata={"help": f"Texts in a batch. 0: 32, or 16 below {FEW_TEXTS:,} texts."}
     )
     per_device_eval_batch_size: int = field(
         default=0, metadata={"help": "Texts in an evaluation batch. 0: 256, or fewer of long ones with many labels."}

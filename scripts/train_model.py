@@ -5,6 +5,9 @@ import os
 from safetensors import SafetensorError
 from train_arguments import (
     ARCHITECTURE,
+    DROPOUT,
+    DROPOUT_OF_FEW,
+    FEW_TEXTS,
     HEAD,
     LARGEST_WHOLE_VOCABULARY,
     DataArguments,
@@ -139,7 +142,10 @@ def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTo
 def head_settings(args: ModelArguments, names: list[str], texts: list[str]) -> dict:
     """Pooling, label correlation and dropouts, as the configuration has them."""
     pooling = default_pooling(args, names, texts) if args.pooling is None else args.pooling
-    return {name: getattr(args, name) for name in HEAD} | {"pooling": pooling[0] if len(pooling) == 1 else pooling}
+    dropout = DROPOUT if len(texts) >= FEW_TEXTS else DROPOUT_OF_FEW
+    given = {name: value for name in HEAD if (value := getattr(args, name)) is not None}
+    unsaid = {"embedding_dropout": dropout, "classifier_dropout": dropout}
+    return unsaid | given | {"pooling": pooling[0] if len(pooling) == 1 else pooling}
 
 
 def default_pooling(args: ModelArguments, names: list[str], texts: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 
 import transformers
-from train_arguments import ModelArguments, TrainingArguments
+from train_arguments import FEW_TEXTS, ModelArguments, TrainingArguments
 from train_model import takes_embeddings_of_a_model
 
 
@@ -22,7 +22,7 @@ def fill_in(args: TrainingArguments, model_args: ModelArguments, rows: int, max_
         starts_anew = model_args.model_name_or_path is None and model_args.embeddings_from is None
         args.learning_rate = 4e-3 if starts_anew else 2e-3
     if args.per_device_train_batch_size == 0:
-        args.per_device_train_batch_size = 32 if rows >= 10_000 else 16
+        args.per_device_train_batch_size = 32 if rows >= FEW_TEXTS else 16
     if args.num_train_epochs == 0:
         args.num_train_epochs = epochs_for(3000, rows, args)
     if args.per_device_eval_batch_size == 0:

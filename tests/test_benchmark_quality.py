@@ -167,7 +167,9 @@ def test_the_encoder_is_pretrained_once_for_all_seeds(tmp_path, sets):
 
 def test_a_net_and_the_linear_model_are_trained_and_collected(tmp_path, sets):
     small = ["--hidden_size", "4", "--embedding_size", "4", "--use_cpu", "true"]
-    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), threads=1, epochs=1)
+    args = quality.Arguments(
+        data=str(sets), output_dir=str(tmp_path / "out"), threads=1, settings=["num_train_epochs=1"]
+    )
     with mock.patch.dict(quality.RECIPES, {"small": small}):
         for recipe in ("small", quality.LINEAR):
             quality.run_cell(args, "lamps", recipe, 0, tmp_path / "out" / "lamps" / recipe / "0")

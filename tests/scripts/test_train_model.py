@@ -62,6 +62,16 @@ def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained
     assert said in capsys.readouterr().out
 
 
+def test_a_net_for_few_texts_drops_more_unless_told_otherwise(encoding, monkeypatch):
+    config = start({}, encoding)[1].config
+    assert (config.embedding_dropout, config.classifier_dropout) == (0.4, 0.4)
+    monkeypatch.setattr(train_model, "FEW_TEXTS", 60)
+    config = start({}, encoding)[1].config
+    assert (config.embedding_dropout, config.classifier_dropout, config.hidden_dropout) == (0.1, 0.1, 0.4)
+    config = start({"embedding_dropout": 0.0, "classifier_dropout": 0.3}, encoding)[1].config
+    assert (config.embedding_dropout, config.classifier_dropout) == (0, 0.3)
+
+
 def test_labels_of_whose_names_nothing_is_known_have_no_attention_unless_it_is_asked_for(encoding, bert, capsys):
     said = "Most labels' names have no word in the training texts"
     known = replace(encoding, label_names=["a_lamp", "lux", "desk"])
