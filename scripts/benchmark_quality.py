@@ -145,7 +145,9 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
         for setting in args.settings:
-            setting_name, _, value = setting.partition("=")
+            setting_name, equals, value = setting.partition("=")
+            if not equals:
+                raise ValueError(f"`--settings` holds {setting!r}; give a name and a value, as num_train_epochs=2.")
             more += [f"--{setting_name}", value]
         script = "distill.py" if "--teacher" in more else "train.py"
         run_script(script, folder, more, args)

@@ -122,6 +122,13 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
 
 
+def test_a_setting_without_a_value_is_refused_in_words(tmp_path, sets):
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path), settings=["num_train_epochs"])
+    with pytest.raises(ValueError, match="`--settings` holds 'num_train_epochs'; give a name and a value"):
+        quality.run_cell(args, "lamps", "default", 0, tmp_path / "cell")
+    assert not (tmp_path / "cell").exists()
+
+
 @pytest.mark.parametrize(("recipe", "first"), [("expected F1", "embeddings"), ("taught", "fine-tuned encoder")])
 def test_a_recipe_that_goes_on_from_another_cell_asks_for_it(tmp_path, sets, recipe, first):
     args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), encoder=str(tmp_path / "outer"))
