@@ -34,6 +34,7 @@ LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
 PRETRAINED = "pretrained"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
 EMBEDDINGS = ["--embeddings_from", "{encoder}"]
+CORRELATION = ["--label_correlation_size", "64"]
 MORE_DROPOUT = ["--embedding_dropout", "0.4", "--classifier_dropout", "0.4"]
 # A loss that is meant to go on from a trained net: the cell of the recipe "embeddings" comes first.
 ON_TOP = ["--model_name_or_path", "{cells}/{set}/embeddings/{seed}", "--learning_rate", "5e-4"]
@@ -58,7 +59,11 @@ RECIPES: dict[str, list[str]] = {
     "expected F1, sampled": [*ON_TOP, "--objective_parameters", "cross_entropy=0.3", "samples=8"],
     "taught": [*EMBEDDINGS, "--teacher", "{cells}/{set}/fine-tuned encoder/{seed}"],
     "retrained": [*EMBEDDINGS, "--retrain_with_validation", "true"],
-    "label correlation": [*EMBEDDINGS, "--label_correlation_size", "64"],
+    "label correlation": [*EMBEDDINGS, *CORRELATION],
+    "label correlation, taught by three": [
+        *(*EMBEDDINGS, *CORRELATION, "--teacher"),
+        *(f"{{cells}}/{{set}}/label correlation/{seed}" for seed in range(3)),
+    ],
     "512 tokens": [*EMBEDDINGS, "--max_length", "512"],
     "1,024 tokens": [*EMBEDDINGS, "--max_length", "1024"],
     # One technique less.
