@@ -100,11 +100,17 @@ class Arguments:
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
     settings: list[str] = field(
-        default_factory=list, metadata={"help": "Of all nets of `train.py`, over the recipe's, as num_train_epochs=2."}
+        default_factory=list,
+        metadata={"help": "Of `train.py`'s nets where the recipe says nothing of it, as num_train_epochs=2."},
     )
     threads: int = field(default=2, metadata={"help": "Of torch."})
     bf16: bool = field(default=False, metadata={"help": "Train in bfloat16, which some processors multiply faster."})
     texts: list[str] = field(default_factory=list, metadata={"help": "Files for 'pretrained' beside the train texts."})
+
+    def __post_init__(self):
+        for setting in self.settings:
+            if "=" not in setting:
+                raise ValueError(f"`--settings` holds {setting!r}; give a name and a value, as num_train_epochs=2.")
 
 
 def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -> None:
@@ -135,7 +141,9 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         fine_tune(data, str(args.encoder), folder, name=FINE_TUNED, **settings)
     else:
         values = {"encoder": args.encoder, "seed": seed, "set": name, "cells": args.output_dir}
-        more = [each.format(**values) for each in RECIPES[recipe]]
+        # The last one counts: what the recipe says.
+        more = [part for setting in args.settings for part in (f"--{setting}".split("=", 1))]
+        more += [each.format(**values) for each in RECIPES[recipe]]
         if recipe == PRETRAINED:
             encoder = Path(args.output_dir, "encoders", name)
             if not (encoder / METRICS).exists():
@@ -149,11 +157,6 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
                 )
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
-        for setting in args.settings:
-            setting_name, equals, value = setting.partition("=")
-            if not equals:
-                raise ValueError(f"`--settings` holds {setting!r}; give a name and a value, as num_train_epochs=2.")
-            more += [f"--{setting_name}", value]
         script = "distill.py" if "--teacher" in more else "train.py"
         run_script(script, folder, more, args)
 

@@ -199,9 +199,9 @@ def teacher_logits(
     device: torch.device,
 ) -> dict[str, np.ndarray]:
     """By split the logits, (texts, labels) in the order of `label_names`; from the cache if they are there."""
-    # Another model may have been saved in the same folder since.
-    weights = sorted(Path(teacher).glob("*model*"))
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
+    # Another model may have been saved in the same folder since, or its labels renamed.
+    paths = [path for path in sorted(Path(teacher).glob("*")) if path.is_file() and path.stem != cache.stem]
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = json.dumps([teacher, files, texts, label_names, max_length])
     digest = hashlib.sha256(key.encode()).hexdigest()
     if cache.exists():
@@ -295,8 +295,9 @@ def main() -> None:
             disable_tqdm=args.disable_tqdm,
         )
     with args.main_process_first(desc="the teacher's logits"):
-        found = [
-            teacher_logits(
+        logits: dict[str, np.ndarray] = {}
+        for number, teacher in enumerate(teachers):
+            found = teacher_logits(
                 teacher,
                 texts,
                 data.encoding.label_names,
@@ -305,9 +306,9 @@ def main() -> None:
                 batch_size=teacher_args.teacher_batch_size,
                 device=args.device,
             )
-            for number, teacher in enumerate(teachers)
-        ]
-    logits = {split: np.mean([each[split] for each in found], axis=0) for split in texts}
+            for split, part in found.items():
+                logits[split] = logits[split] + part if number else part
+    logits = {split: part / len(teachers) for split, part in logits.items()}
     if results is None:
         scores = {split: expit(logits[split]) for split in SPLITS[1:] if split in logits}
         results = evaluate_all("teacher", scores, data.labels, data.encoding.label_names, data_args.threshold_method)

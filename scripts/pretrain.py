@@ -43,7 +43,7 @@ MASK = "[MASK]"
 
 @dataclass
 class NetArguments(EncoderArguments):
-    """The net of `train.py` with less dropout: there are more texts, and each is masked anew in every epoch."""
+    """The net of `train.py` with little dropout: there are more texts, and each is masked anew in every epoch."""
 
     embedding_dropout: float = field(default=0.1, metadata={"help": "Dropout on the embeddings."})
     hidden_dropout: float = field(default=0.1, metadata={"help": "Dropout between layers."})

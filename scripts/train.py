@@ -23,7 +23,7 @@ from train_arguments import CardArguments, DataArguments, ModelArguments, Traini
 from train_data import SPLITS, Data, read_data
 from train_model import make_model, make_tokenizer, tokenizer_origin
 from train_output import METRICS, last_checkpoint, prepare_output
-from train_settings import embedding_rate_for, fill_in
+from train_settings import agree_on_batches, embedding_rate_for, fill_in
 from transformers import (
     EarlyStoppingCallback,
     HfArgumentParser,
@@ -168,6 +168,7 @@ def train_tagger(
 
     # 2. Training.
     fill_in(args, model_args, rows["train"], data_args.max_length, len(encoding.label_names))
+    agree_on_batches(args)
     embedding_rate = embedding_rate_for(args, model_args, has_vectors=vectors is not None)
     searched = {}
     if args.search_trials > 0:

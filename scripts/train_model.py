@@ -93,8 +93,8 @@ def make_model(
 ) -> tuple[RnnMultilabelForSequenceClassification, int]:
     """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint.
 
-    A new head's pooling depends on the training texts, if it is not given. Returns too how many labels' attention
-    starts from their names.
+    A new head's pooling and dropouts depend on the training texts where they are not given. Returns too how many
+    labels' attention starts from their names.
     """
     settings = {
         "id2label": dict(enumerate(encoding.label_names)),
@@ -174,8 +174,8 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments, texts: l
     """A checkpoint with these labels, and whether its head is new.
 
     A tagger keeps its settings, and its head where it has the same labels; an encoder without a tagger's head gets a
-    new one, with the pooling and the dropouts of `args`. With the same labels it keeps its thresholds until they are
-    tuned anew: an objective may ask for them.
+    new one, with the pooling and the dropouts of `args` or, where they are not given, those for the texts. With the
+    same labels it keeps its thresholds until they are tuned anew: an objective may ask for them.
     """
     remote = {"trust_remote_code": args.trust_remote_code}
     config = load_config(name_or_path, **remote)

@@ -27,7 +27,6 @@ def fill_in(args: TrainingArguments, model_args: ModelArguments, rows: int, max_
         args.num_train_epochs = epochs_for(3000, rows, args)
     if args.per_device_eval_batch_size == 0:
         args.per_device_eval_batch_size = evaluation_batch_size(max_length, labels)
-    agree_on_batches(args)
 
 
 def embedding_rate_for(args: TrainingArguments, model_args: ModelArguments, has_vectors: bool) -> float:

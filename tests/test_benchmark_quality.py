@@ -9,6 +9,8 @@ from unittest import mock
 
 import benchmark_quality as quality
 import pytest
+from train_arguments import ModelArguments, TrainingArguments
+from transformers import HfArgumentParser
 
 
 ROOT = Path(__file__).parents[1]
@@ -122,11 +124,22 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
 
 
-def test_a_setting_without_a_value_is_refused_in_words(tmp_path, sets):
-    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path), settings=["num_train_epochs"])
+def test_a_setting_without_a_value_is_refused_before_anything_is_run():
     with pytest.raises(ValueError, match="`--settings` holds 'num_train_epochs'; give a name and a value"):
-        quality.run_cell(args, "lamps", "default", 0, tmp_path / "cell")
-    assert not (tmp_path / "cell").exists()
+        quality.Arguments(data="sets", output_dir="out", settings=["seed=1", "num_train_epochs"])
+
+
+def test_settings_are_those_of_a_recipe_that_says_nothing_of_them(tmp_path, sets):
+    settings = ["num_train_epochs=2", "embedding_dropout=0.4"]
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path), encoder="encoder", settings=settings)
+    parser = HfArgumentParser((ModelArguments, TrainingArguments))
+    found = {}
+    for recipe in ("embeddings", "dropout .1"):
+        with mock.patch.object(quality, "run_script") as run:
+            quality.run_cell(args, "lamps", recipe, 0, tmp_path / "cell")
+        model, training, _ = parser.parse_args_into_dataclasses(run.call_args.args[2], return_remaining_strings=True)
+        found[recipe] = (training.num_train_epochs, model.embedding_dropout)
+    assert found == {"embeddings": (2, 0.4), "dropout .1": (2, 0.1)}
 
 
 @pytest.mark.parametrize(("recipe", "first"), [("expected F1", "embeddings"), ("taught", "fine-tuned encoder")])

@@ -1,11 +1,9 @@
 """From torch to ONNX: the same logits at any batch, length and padding, and a folder that is whole or not there."""
 
 import functools
-import importlib.util
 import json
 import random
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -351,58 +349,3 @@ def test_a_tokenizer_without_a_maximum_length_cuts_nothing(tmp_path, no_graph, b
     own, of_export = cut_ids(endless, folder, "lamp " * 1000)
     assert own == of_export
     assert len(own) == 1000
-
-
-# The script
-
-
-@pytest.fixture(scope="module")
-def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "scripts")
-        spec = importlib.util.spec_from_file_location("scripts_export_onnx", ROOT / "scripts" / "export_onnx.py")
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
-
-
-def run(script, *arguments) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["export_onnx.py", *map(str, arguments)])
-        script.main()
-
-
-def test_the_script_exports_into_the_folder_of_the_model_and_compares(
-    tmp_path, capsys, script, build_tagger, tokenizer
-):
-    model = build_tagger(vocab_size=len(tokenizer), num_hidden_layers=1, bidirectional=False)
-    model.save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    rows = [{"body": " ".join(WORDS[first : first + 5])} for first in range(15)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    check = ["--check_file", tmp_path / "rows.jsonl", "--text_column", "body"]
-    run(script, "--model", tmp_path / "model", "--int8", *check)
-    folder = tmp_path / "model" / "onnx"
-    assert names_in(folder) == sorted([*FILES, "model_int8.onnx"])
-    output = capsys.readouterr().out
-    for name in names_in(folder):
-        assert f"{(folder / name).stat().st_size:,}  {name}\n" in output
-    assert "On the 15 texts of" in output
-    assert "model.onnx: the same tags for 100.00% of the texts, logits differ by at most" in output
-    assert "model_int8.onnx: the same tags for " in output
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [('{"text": "a lamp"}\n{"text": null}\n', "Row 2 of .* no string as `text`"), ("", "no rows with a string")],
-)
-def test_the_script_reads_the_texts_before_it_exports(tmp_path, script, rows, message):
-    (tmp_path / "rows.jsonl").write_text(rows)
-    with pytest.raises(ValueError, match=f"{message}.*`--text_column`"):
-        run(script, "--model", tmp_path, "--check_file", tmp_path / "rows.jsonl")
-
-
-def test_a_model_on_the_hub_needs_a_folder_for_its_export(script):
-    with pytest.raises(ValueError, match=r"'someone/tagger' is no folder.*`--output_dir`"):
-        run(script, "--model", "someone/tagger")

@@ -60,6 +60,14 @@ def test_every_net_that_a_search_tries_has_its_embeddings_at_the_rate(build_tagg
         torch.testing.assert_close(moved, factor * whole, atol=2e-7, rtol=0)
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.1])
+def test_an_optimizer_that_is_there_already_is_told_of(build_tagger, build_trainer, rows, factor):
+    trainer = build_trainer(build_tagger(), rows)
+    trainer.create_optimizer()
+    with pytest.raises(ValueError, match=r"The trainer has its optimizer already, a .*AdamW; call this before"):
+        scale_embedding_rate(trainer, factor)
+
+
 @pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
 def test_a_factor_out_of_its_range_is_refused(build_tagger, build_trainer, rows, factor):
     with pytest.raises(ValueError, match=r"`factor` is .*; it must be in \[0, 1\]"):

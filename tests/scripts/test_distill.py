@@ -98,16 +98,31 @@ def test_the_card_names_the_teacher_and_no_private_path(tmp_path, run_distill, t
 
 
 def test_several_teachers_teach_by_the_mean_of_their_logits(tmp_path, run_distill, teacher):
-    other = make_teacher(tmp_path / "other", seed=1)
-    with mock.patch.object(distill, "train_tagger", wraps=distill.train_tagger) as train_tagger:
-        facts = run_distill(tmp_path / "student", "--teacher", teacher, other)
+    other = make_teacher(tmp_path / "other", seed=3)
+    arguments = [tmp_path / "student", "--teacher", teacher, other]
+    with mock.patch.object(distill, "train_tagger", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        run_distill(*arguments)
+    with (
+        mock.patch.object(distill, "compute_logits", side_effect=AssertionError),
+        mock.patch.object(distill, "train_tagger", wraps=distill.train_tagger) as train_tagger,
+    ):
+        facts = run_distill(*arguments)
     train = train_tagger.call_args.args[0].dataset["train"]
     both = [logits_by_hand(each, train["text"][:]) for each in (teacher, other)]
     assert np.abs(both[0] - both[1]).max() > 0.1
     np.testing.assert_allclose(train["teacher_logits"][:], (both[0] + both[1]) / 2, atol=1e-5)
     assert facts["distillation"]["teachers"] == ["wise", "other"]
+    scores = [logits_by_hand(each, [row["text"] for row in make_rows(24, seed=2)]) for each in (teacher, other)]
+    truth = np.array([[label in row["labels"] for label in LABELS] for row in make_rows(24, seed=2)])
+    wrong = [((logits >= 0) != truth).mean() for logits in (sum(scores) / 2, *scores)]
+    assert wrong[0] not in wrong[1:]
+    (row,) = [row for row in facts["test"] if (row["model"], row["thresholds"]) == ("teacher", "0.5")]
+    assert row["hamming_loss"] == pytest.approx(wrong[0], abs=1e-6)
     card = (tmp_path / "student" / "README.md").read_text()
     assert "| teacher | wise, other, by the mean of their logits; weight 0.5, temperature 1.0 |" in card
+    facts["distillation"]["teachers"] = names = [f"someone/a-teacher-with-a-long-name-{number}" for number in range(9)]
+    card = str(build_card(AutoConfig.from_pretrained(tmp_path / "student"), facts))
+    assert f"| teacher | {', '.join(names)}, by the mean" in card
 
 
 def test_an_encoder_is_made_the_teacher_first_and_a_killed_run_computes_nothing_twice(
@@ -187,6 +202,11 @@ def test_logits_of_an_earlier_model_of_the_folder_are_not_taken_from_the_cache(t
     make_teacher(folder, seed=1)
     logits = distill.teacher_logits(str(folder), {"train": ["lamp"]}, LABELS, cache, **given)["train"]
     np.testing.assert_allclose(logits, logits_by_hand(folder, ["lamp"]), atol=1e-6)
+    config = AutoConfig.from_pretrained(folder)
+    config.id2label = dict(enumerate(LABELS))
+    config.save_pretrained(folder)
+    renamed = distill.teacher_logits(str(folder), {"train": ["lamp"]}, LABELS, cache, **given)["train"]
+    np.testing.assert_allclose(renamed, logits[:, ::-1], atol=1e-6)
 
 
 @pytest.mark.parametrize(

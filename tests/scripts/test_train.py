@@ -199,10 +199,22 @@ def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, 
 
 
 def test_a_search_tries_nets_with_the_embeddings_that_are_given(tmp_path, train_and_validation, bert):
-    given = ["--embeddings_from", bert, "--embedding_rate", 0, "--search_trials", 1]
-    facts = run_train(tmp_path / "model", *train_and_validation, *given)
-    assert facts["training"]["embedding_rate"] == 0
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
+    train_search, tried = train.search, []
+
+    def search_and_see(trainer, *arguments):
+        def see_and_evaluate(*given, **named):
+            tried.append(trainer.model.get_input_embeddings().weight[: len(theirs)].detach().clone())
+            return evaluate(*given, **named)
+
+        evaluate, trainer.evaluate = trainer.evaluate, see_and_evaluate
+        return train_search(trainer, *arguments)
+
+    given = ["--embeddings_from", bert, "--embedding_rate", 0, "--search_trials", 1]
+    with mock.patch.object(train, "search", search_and_see):
+        facts = run_train(tmp_path / "model", *train_and_validation, *given)
+    assert tried and all(torch.equal(each, theirs) for each in tried)
+    assert facts["training"]["embedding_rate"] == 0
     weight = AutoModel.from_pretrained(tmp_path / "model").get_input_embeddings().weight
     assert torch.equal(weight[: len(theirs)], theirs)
 
