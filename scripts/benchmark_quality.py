@@ -64,6 +64,11 @@ RECIPES: dict[str, list[str]] = {
         *(*EMBEDDINGS, *CORRELATION, "--teacher"),
         *(f"{{cells}}/{{set}}/label correlation/{seed}" for seed in range(3)),
     ],
+    "label correlation, retrained": [*EMBEDDINGS, *CORRELATION, "--retrain_with_validation", "true"],
+    "label correlation, full rate, averaged": [
+        *(*EMBEDDINGS, *CORRELATION, *MORE_DROPOUT),
+        *("--embedding_rate", "1", "--weight_averaging", "0.998"),
+    ],
     "512 tokens": [*EMBEDDINGS, "--max_length", "512"],
     "1,024 tokens": [*EMBEDDINGS, "--max_length", "1024"],
     # One technique less.
@@ -197,7 +202,8 @@ def read_cell(folder: Path) -> dict[str, Any]:
         }
         for split, rows in own.items()
     }
-    return figures | {"parameters": facts.get("parameters"), "train_seconds": facts.get("train_seconds")}
+    seconds = facts["train_seconds"] + facts.get("retraining", {}).get("seconds", 0)
+    return figures | {"parameters": facts.get("parameters"), "train_seconds": seconds}
 
 
 def collect(output_dir: Path) -> list[dict[str, Any]]:

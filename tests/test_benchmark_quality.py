@@ -53,6 +53,15 @@ def test_the_comparison_of_contributing_is_that_of_the_measured_cells():
     assert quality.comparison(cells) in (ROOT / "CONTRIBUTING.md").read_text()
 
 
+def test_the_time_of_a_retrained_net_is_of_both_trainings(tmp_path):
+    write_cell(tmp_path / "lamps" / "retrained" / "0", 0.5, retraining={"seconds": 30})
+    write_cell(tmp_path / "lamps" / "embeddings" / "0", 0.5)
+    assert {cell["recipe"]: cell["train_seconds"] for cell in quality.collect(tmp_path)} == {
+        "embeddings": 90,
+        "retrained": 120,
+    }
+
+
 def test_recipes_are_compared_by_what_they_have_more_or_less_than_one_of_them(tmp_path):
     for name, recipe, values in [
         ("lamps", "embeddings", (0.5, 0.6)),
