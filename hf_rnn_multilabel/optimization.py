@@ -17,7 +17,7 @@ def scale_embedding_rate(trainer: Trainer, factor: float) -> None:
         factor: of the learning rate, at least 0 and at most 1; 0 leaves the embeddings as they are, and costs less.
 
     Raises:
-        ValueError: for a factor out of its range, and if the trainer has its optimizer already.
+        ValueError: for a factor out of its range, and, unless it is 1, if the trainer has its optimizer already.
     """
     if not 0 <= factor <= 1:
         raise ValueError(f"`factor` is {factor}; it must be in [0, 1].")

@@ -106,7 +106,7 @@ class Arguments:
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
     settings: list[str] = field(
         default_factory=list,
-        metadata={"help": "Of `train.py`'s nets where the recipe says nothing of it, as num_train_epochs=2."},
+        metadata={"help": "Of `train.py`, as num_train_epochs=2, but for what the recipe, `seeds` and `data` decide."},
     )
     threads: int = field(default=2, metadata={"help": "Of torch."})
     bf16: bool = field(default=False, metadata={"help": "Train in bfloat16, which some processors multiply faster."})
@@ -202,6 +202,8 @@ def read_cell(folder: Path) -> dict[str, Any]:
         }
         for split, rows in own.items()
     }
+    if "retraining" in facts:  # The validation rows are of the net before it.
+        figures["validation"] = dict.fromkeys(FIGURES)
     seconds = facts["train_seconds"] + facts.get("retraining", {}).get("seconds", 0)
     return figures | {"parameters": facts.get("parameters"), "train_seconds": seconds}
 
@@ -233,6 +235,8 @@ def comparison(cells: list[dict[str, Any]], split: str = "validation") -> str:
     found: dict[str, dict[tuple[str, str], float]] = {}
     for name, recipe in dict.fromkeys((cell["set"], cell["recipe"]) for cell in cells):
         some = [cell[split] for cell in cells if (cell["set"], cell["recipe"]) == (name, recipe)]
+        if None in (cell[figure] for cell in some for figure in COMPARED):
+            continue
         for figure in COMPARED:
             found.setdefault(recipe, {})[name, figure] = mean(cell[figure] for cell in some)
     bases = found.pop(BASE)

@@ -53,13 +53,15 @@ def test_the_comparison_of_contributing_is_that_of_the_measured_cells():
     assert quality.comparison(cells) in (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_the_time_of_a_retrained_net_is_of_both_trainings(tmp_path):
+def test_a_retrained_net_has_the_time_of_both_trainings_and_no_validation_figures(tmp_path):
     write_cell(tmp_path / "lamps" / "retrained" / "0", 0.5, retraining={"seconds": 30})
     write_cell(tmp_path / "lamps" / "embeddings" / "0", 0.5)
-    assert {cell["recipe"]: cell["train_seconds"] for cell in quality.collect(tmp_path)} == {
-        "embeddings": 90,
-        "retrained": 120,
-    }
+    once, twice = cells = quality.collect(tmp_path)
+    assert [cell["train_seconds"] for cell in cells] == [90, 120]
+    assert all(twice["validation"][figure] is None for figure in quality.FIGURES)
+    assert None not in (*once["validation"].values(), *twice["test"].values())
+    assert "| lamps | retrained | 1 |  |  |" in quality.summary(cells, "validation")
+    assert "retrained" not in quality.comparison(cells)
 
 
 def test_recipes_are_compared_by_what_they_have_more_or_less_than_one_of_them(tmp_path):
@@ -135,7 +137,7 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
 
 def test_a_setting_without_a_value_is_refused_before_anything_is_run():
     with pytest.raises(ValueError, match="`--settings` holds 'num_train_epochs'; give a name and a value"):
-        quality.Arguments(data="sets", output_dir="out", settings=["seed=1", "num_train_epochs"])
+        quality.Arguments(data="sets", output_dir="out", settings=["warmup_steps=5", "num_train_epochs"])
 
 
 def test_settings_are_those_of_a_recipe_that_says_nothing_of_them(tmp_path, sets):

@@ -26,7 +26,6 @@ from hf_rnn_multilabel.export import export_onnx  # noqa: E402
 from hf_rnn_multilabel.onnx_tagger import OnnxTagger  # noqa: E402
 
 
-ROOT = Path(__file__).parents[1]
 WORDS = [
     "a",
     "the",

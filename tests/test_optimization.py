@@ -68,6 +68,13 @@ def test_an_optimizer_that_is_there_already_is_told_of(build_tagger, build_train
         scale_embedding_rate(trainer, factor)
 
 
+def test_the_full_rate_leaves_an_optimizer_that_is_there_as_it_is(build_tagger, build_trainer, rows):
+    trainer = build_trainer(build_tagger(), rows)
+    groups = len(trainer.create_optimizer().param_groups)
+    scale_embedding_rate(trainer, 1)
+    assert len(trainer.optimizer.param_groups) == groups
+
+
 @pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
 def test_a_factor_out_of_its_range_is_refused(build_tagger, build_trainer, rows, factor):
     with pytest.raises(ValueError, match=r"`factor` is .*; it must be in \[0, 1\]"):
