@@ -80,6 +80,9 @@ RECIPES: dict[str, list[str]] = {
     "dropout .1": [*EMBEDDINGS, "--embedding_dropout", "0.1", "--classifier_dropout", "0.1"],
     "dropout .4": [*EMBEDDINGS, *MORE_DROPOUT],
 }
+# What `--settings` may not say: it comes from the benchmark's own arguments.
+DECIDED = {"output_dir", "seed", "bf16", "use_cpu", "disable_tqdm", "unknown_labels"}
+DECIDED |= {f"{split}_file" for split in SPLITS}
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
     "micro-F1, one for all": ("one for all", "f1_micro"),
@@ -116,6 +119,8 @@ class Arguments:
         for setting in self.settings:
             if "=" not in setting:
                 raise ValueError(f"`--settings` holds {setting!r}; give a name and a value, as num_train_epochs=2.")
+            if setting.partition("=")[0] in DECIDED:
+                raise ValueError(f"`--settings` holds {setting!r}, but the benchmark decides it, as by `--seeds`.")
 
 
 def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -> None:

@@ -200,7 +200,7 @@ def teacher_logits(
 ) -> dict[str, np.ndarray]:
     """By split the logits, (texts, labels) in the order of `label_names`; from the cache if they are there."""
     # Another model may have been saved in the same folder since, or its labels renamed.
-    paths = [path for path in sorted(Path(teacher).glob("*")) if path.is_file() and path.stem != cache.stem]
+    paths = [path for path in sorted(Path(teacher).glob("*")) if path.is_file() and not path.match("logits-*")]
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = json.dumps([teacher, files, texts, label_names, max_length])
     digest = hashlib.sha256(key.encode()).hexdigest()

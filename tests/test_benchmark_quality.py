@@ -135,9 +135,11 @@ def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
 
 
-def test_a_setting_without_a_value_is_refused_before_anything_is_run():
+def test_settings_without_a_value_or_without_effect_are_refused_before_anything_is_run():
     with pytest.raises(ValueError, match="`--settings` holds 'num_train_epochs'; give a name and a value"):
         quality.Arguments(data="sets", output_dir="out", settings=["warmup_steps=5", "num_train_epochs"])
+    with pytest.raises(ValueError, match="`--settings` holds 'seed=7', but the benchmark decides it"):
+        quality.Arguments(data="sets", output_dir="out", settings=["warmup_steps=5", "seed=7"])
 
 
 def test_settings_are_those_of_a_recipe_that_says_nothing_of_them(tmp_path, sets):

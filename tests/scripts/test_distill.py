@@ -207,6 +207,9 @@ def test_logits_of_an_earlier_model_of_the_folder_are_not_taken_from_the_cache(t
     config.save_pretrained(folder)
     renamed = distill.teacher_logits(str(folder), {"train": ["lamp"]}, LABELS, cache, **given)["train"]
     np.testing.assert_allclose(renamed, logits[:, ::-1], atol=1e-6)
+    (folder / distill.LOGITS.format(1)).write_bytes(b"of another teacher")
+    with mock.patch.object(distill, "compute_logits", side_effect=AssertionError):
+        distill.teacher_logits(str(folder), {"train": ["lamp"]}, LABELS, cache, **given)
 
 
 @pytest.mark.parametrize(
