@@ -33,21 +33,25 @@ from hf_rnn_multilabel.baseline import linear_scores
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
 PRETRAINED = "pretrained"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
-EMBEDDINGS = ["--embeddings_from", "{encoder}"]
+# The last one counts: BAG after NO_BAG.
+BAG, NO_BAG = ["--bag_of_tokens", "true"], ["--bag_of_tokens", "false"]
+EMBEDDINGS = ["--embeddings_from", "{encoder}", *NO_BAG]
 CORRELATION = ["--label_correlation_size", "64"]
 MORE_DROPOUT = ["--embedding_dropout", "0.4", "--classifier_dropout", "0.4"]
 # A loss that is meant to go on from a trained net: the cell of the recipe "embeddings" comes first.
 ON_TOP = ["--model_name_or_path", "{cells}/{set}/embeddings/{seed}", "--learning_rate", "5e-4"]
-ON_TOP += ["--embedding_rate", "0.1", "--objective", "expected_f1"]
+ON_TOP += ["--embedding_rate", "0.1", "--objective", "expected_f1", *NO_BAG]
+PRUNED_AND_AVERAGED = [*EMBEDDINGS, "--prune_vocabulary", "true", "--weight_averaging", "0.998"]
+PRUNED_AND_AVERAGED += ["--num_train_epochs", "4", *MORE_DROPOUT]
 RECIPES: dict[str, list[str]] = {
     "default": [],
+    "default, no bag of tokens": NO_BAG,
     "embeddings": EMBEDDINGS,
+    "embeddings, bag of tokens": [*EMBEDDINGS, *BAG],
     "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
-    "pruned and averaged": [
-        *EMBEDDINGS,
-        *("--prune_vocabulary", "true", "--weight_averaging", "0.998", "--num_train_epochs", "4", *MORE_DROPOUT),
-    ],
-    PRETRAINED: ["--model_name_or_path", "{cells}/encoders/{set}"],
+    "pruned and averaged": PRUNED_AND_AVERAGED,
+    "pruned and averaged, bag of tokens": [*PRUNED_AND_AVERAGED, *BAG],
+    PRETRAINED: ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
     "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
@@ -60,6 +64,7 @@ RECIPES: dict[str, list[str]] = {
     "taught": [*EMBEDDINGS, "--teacher", "{cells}/{set}/fine-tuned encoder/{seed}"],
     "retrained": [*EMBEDDINGS, "--retrain_with_validation", "true"],
     "label correlation": [*EMBEDDINGS, *CORRELATION],
+    "label correlation, bag of tokens": [*EMBEDDINGS, *CORRELATION, *BAG],
     "label correlation, taught by three": [
         *(*EMBEDDINGS, *CORRELATION, "--teacher"),
         *(f"{{cells}}/{{set}}/label correlation/{seed}" for seed in range(3)),
@@ -67,6 +72,10 @@ RECIPES: dict[str, list[str]] = {
     "label correlation, retrained": [*EMBEDDINGS, *CORRELATION, "--retrain_with_validation", "true"],
     "label correlation, full rate, averaged": [
         *(*EMBEDDINGS, *CORRELATION, *MORE_DROPOUT),
+        *("--embedding_rate", "1", "--weight_averaging", "0.998"),
+    ],
+    "label correlation, full rate, averaged, bag of tokens": [
+        *(*EMBEDDINGS, *CORRELATION, *MORE_DROPOUT, *BAG),
         *("--embedding_rate", "1", "--weight_averaging", "0.998"),
     ],
     "512 tokens": [*EMBEDDINGS, "--max_length", "512"],

@@ -21,7 +21,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from scipy.special import expit
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data
-from train_model import make_model, make_tokenizer, tokenizer_origin
+from train_model import make_model, make_tokenizer, takes_bag, tokenizer_origin
 from train_output import METRICS, last_checkpoint, prepare_output
 from train_settings import agree_on_batches, embedding_rate_for, fill_in
 from transformers import (
@@ -35,6 +35,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel.averaging import WeightAveraging
+from hf_rnn_multilabel.bag_of_tokens import add_bag, fit_bag, set_bag
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.data import tokenize
 from hf_rnn_multilabel.hub import push
@@ -166,7 +167,7 @@ def train_tagger(
             both = texts["train"] + texts["validation"], np.concatenate([labels["train"], labels["validation"]])
             (linear["test"],) = linear_scores(*both, texts["test"])
 
-    # 2. Training.
+    # 2. Training, and a bag of tokens beside the net.
     fill_in(args, model_args, rows["train"], data_args.max_length, len(encoding.label_names))
     agree_on_batches(args)
     embedding_rate = embedding_rate_for(args, model_args, has_vectors=vectors is not None)
@@ -189,20 +190,25 @@ def train_tagger(
     scale_embedding_rate(trainer, embedding_rate)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
+    names = encoding.label_names
+    if takes_bag(model_args, len(tokenizer), len(names)):
+        batch = args.per_device_eval_batch_size
+        share = add_bag(model, tokenizer, dataset["train"], texts["validation"], labels["validation"], batch)
+        print(f"{share:.0%} of the logits come from a logistic regression on the tokens.")
     train_seconds = time.perf_counter() - started
 
     # 3. Thresholds from validation.
-    names = encoding.label_names
     scores, truth = {}, {}
     scores["validation"], truth["validation"] = predict(trainer, dataset["validation"])
     thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
     model.config.thresholds = thresholds
     training, steps = describe_training(trainer), trainer.state.global_step
 
-    # 4. If asked for, a new net on train and validation, with these thresholds and for as many epochs.
+    # 4. If asked for, a new net on train and validation, with these thresholds and this share, for as many epochs.
     retraining = {}
     if args.retrain_with_validation:
         set_seed(args.seed)
+        share = model.config.bag_weight
         model, _ = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
         model.config.thresholds = thresholds
         both = concatenate_datasets([dataset["train"], dataset["validation"]])
@@ -210,6 +216,8 @@ def train_tagger(
         checkpoint = last_checkpoint(folder, args.weight_averaging > 0)
         started = time.perf_counter()
         trainer = retrain(trainer, model, both, str(folder), averaging(args), embedding_rate, checkpoint)
+        if share:
+            set_bag(model, fit_bag(both, len(tokenizer)), share)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,
@@ -272,6 +280,7 @@ def train_tagger(
             "embedding_rate": embedding_rate,
             "started_from": shown_name(model_args.model_name_or_path),
             "label_name_queries": named or None,
+            "bag_weight": model.config.bag_weight or None,
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
         },

@@ -19,6 +19,8 @@ LARGEST_WHOLE_VOCABULARY = 60_000
 # Fewer texts are seen more often each: in smaller batches, with more dropout.
 FEW_TEXTS = 10_000
 DROPOUT_OF_FEW, DROPOUT = 0.4, 0.1
+# Weights of a bag of tokens, which has one a token and label: 20 MB.
+LARGEST_BAG = 5_000_000
 
 
 @dataclass
@@ -81,6 +83,13 @@ class ModelArguments(EncoderArguments):
     )
     label_correlation_size: int = field(
         default=0, metadata={"help": "Features of a residual block on the logits (CorNet), as 64; 0: none."}
+    )
+    bag_of_tokens: bool | None = field(
+        default=None,
+        metadata={
+            "help": "true or false: whether to mix a logistic regression on the tokens into the trained net's logits, "
+            f"as far as validation says. Unless said, where tokens times labels are at most {LARGEST_BAG:,}."
+        },
     )
     classifier_dropout: float | None = field(
         default=None, metadata={"help": "Before the classifier. Unless said, by the number of texts too."}

@@ -9,6 +9,7 @@ from train_arguments import (
     DROPOUT_OF_FEW,
     FEW_TEXTS,
     HEAD,
+    LARGEST_BAG,
     LARGEST_WHOLE_VOCABULARY,
     DataArguments,
     EncoderArguments,
@@ -104,6 +105,8 @@ def make_model(
         "objective": args.objective,
         "objective_parameters": args.objective_numbers,
         "label_smoothing": args.label_smoothing,
+        # That of a checkpoint is not trained on: it is fitted anew when the net is trained.
+        "bag_weight": 0.0,
     }
     if distillation is not None:
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
@@ -118,6 +121,12 @@ def make_model(
         named = start_from_label_names(model, tokenizer)
         print(f"The attention of {named:,} of {model.num_labels:,} labels starts from their names.")
     return model, named
+
+
+def takes_bag(args: ModelArguments, tokens: int, labels: int) -> bool:
+    """Whether a bag of so many tokens and labels is to be put beside the net."""
+    is_small = tokens * labels <= LARGEST_BAG
+    return is_small if args.bag_of_tokens is None else args.bag_of_tokens
 
 
 def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict):

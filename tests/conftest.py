@@ -63,6 +63,7 @@ def build_config():
             "num_hidden_layers": 2,
             "pooling": POOLINGS,
             "label_correlation_size": 4,
+            "bag_weight": 0.3,
             "num_labels": 3,
             "initializer_range": 0.1,
             "embedding_dropout": 0.0,

@@ -190,11 +190,17 @@ def attend(scores, states):
     return weights @ states
 
 
-def tag_text(model, steps):
-    """(time, embedding_size) -> (labels,)."""
-    if len(steps) == 0:
-        return correlate(model.label_correlation, model.classifier.bias)
-    states, hidden = read_text(model, steps), model.config.hidden_size
+def tag_text(model, ids):
+    """(time,) -> (labels,)."""
+    share, bag = model.config.bag_weight, model.bag.bias + model.bag.weight[ids].sum(0) / max(len(ids), 1) ** 0.5
+    return (1 - share) * correlate(model.label_correlation, head_of(model, ids)) + share * bag
+
+
+def head_of(model, ids):
+    """(time,) -> (labels,)."""
+    if len(ids) == 0:
+        return model.classifier.bias
+    states, hidden = read_text(model, model.rnn.embed_tokens(ids)), model.config.hidden_size
     logits = []
     for label in range(model.num_labels):
         features = []
@@ -211,7 +217,7 @@ def tag_text(model, steps):
             else:
                 features.append(attend(states @ model.label_attention.query.weight[label], states))
         logits.append(model.classifier.weight[label] @ torch.cat(features) + model.classifier.bias[label])
-    return correlate(model.label_correlation, torch.stack(logits))
+    return torch.stack(logits)
 
 
 def correlate(block, logits):
@@ -277,9 +283,7 @@ def test_pain_16_logits_and_gradients_equal_those_of_bare_cells_text_by_text(
     weights = torch.randn(len(masks), 3, generator=generator)
 
     logits = model(ids, mask.long()).logits
-    expected = torch.stack(
-        [tag_text(model, model.rnn.embed_tokens(row[valid])) for row, valid in zip(ids, mask, strict=True)]
-    )
+    expected = torch.stack([tag_text(model, row[valid]) for row, valid in zip(ids, mask, strict=True)])
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
     computed, wanted = gradients((weights * logits).sum(), model), gradients((weights * expected).sum(), model)
     torch.testing.assert_close(computed, wanted, atol=1e-5, rtol=1e-5)
@@ -289,7 +293,7 @@ def test_pain_16_logits_and_gradients_equal_those_of_bare_cells_text_by_text(
 def test_pain_22_what_stands_at_padding_reaches_neither_logits_nor_gradients(
     build_tagger, cell_type, bidirectional, pooling, rows
 ):
-    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling)
+    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling, bag_weight=0)
     mask = torch.tensor(rows)
     embeddings = torch.randn(*mask.shape, 6, generator=torch.Generator().manual_seed(0))
     loud = torch.where(mask.bool().unsqueeze(-1), embeddings, 1e4).requires_grad_()
@@ -320,7 +324,7 @@ def test_the_mask_may_be_of_any_type_and_none_means_all_steps(build_tagger, batc
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
 def test_a_batch_of_empty_texts_has_the_logits_of_the_bias(build_tagger, cell_type, pooling, dtype):
-    model = build_tagger(cell_type=cell_type, pooling=pooling, label_correlation_size=0)
+    model = build_tagger(cell_type=cell_type, pooling=pooling, label_correlation_size=0, bag_weight=0)
     empty = torch.zeros(2, 0, dtype=dtype)  # a tokenizer gives an empty text's ids as float
     outputs = model(empty, empty, output_hidden_states=True)
     torch.testing.assert_close(outputs.logits, model.classifier.bias.expand(2, -1))
@@ -355,6 +359,7 @@ ARTICLE = {"rnn": article_rnn, "gru": article_gru, "lstm": article_lstm}
 
 def test_the_net_of_the_article_equals_its_equations(build_tagger, gradients, batch, cell_type):
     simple = {"bidirectional": False, "num_hidden_layers": 1, "pooling": "last", "label_correlation_size": 0}
+    simple["bag_weight"] = 0
     model = build_tagger(cell_type=cell_type, **simple)
     direction, labels = model.rnn.layers[0].forward_direction, batch["labels"].clamp(min=0)
     recurrent = direction.weight_ih, direction.weight_hh, direction.bias_ih, direction.bias_hh

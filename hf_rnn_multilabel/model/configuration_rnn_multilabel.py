@@ -56,6 +56,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
             (Yang et al. 2016), "label_attention" (Mullenbach et al. 2018), or a list of several, concatenated.
         label_correlation_size: features of a residual block on the logits, by which the labels' scores speak for and
             against each other (CorNet, Xun et al. 2020); 0: none.
+        bag_weight: share w of a bag of tokens in the logits, which are (1 - w) times the net's and w times those of a
+            logistic regression a label on the tokens, in whatever order they stand; 0: none.
         embedding_dropout: probability that a feature of the embeddings is dropped in all steps of a text
             (Gal & Ghahramani 2016).
         word_dropout: probability that a step's embedding is dropped whole (Iyyer et al. 2015).
@@ -96,6 +98,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     bidirectional: bool = True
     pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
     label_correlation_size: int = 0
+    bag_weight: float | int = 0.0
     embedding_dropout: float | int = 0.4
     word_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.4
@@ -177,6 +180,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
         if self.label_correlation_size < 0:
             raise ValueError(f"`label_correlation_size` is {self.label_correlation_size}; it must be at least 0.")
+        if not 0 <= self.bag_weight <= 1:
+            raise ValueError(f"`bag_weight` is {self.bag_weight}; it must be in [0, 1].")
 
     def validate_pooling(self) -> None:
         known = list(get_args(PoolingName))

@@ -55,6 +55,9 @@ class RnnMultilabelPreTrainedModel(PreTrainedModel):
             if module.label_correlation is not None:
                 # The labels start independent of each other.
                 init.zeros_(module.label_correlation.up.weight)
+        elif isinstance(module, BagOfTokens):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
         else:
             super()._init_weights(module)
 
@@ -145,6 +148,23 @@ class LabelCorrelation(nn.Module):
         return logits + self.up(F.elu(self.down(logits.sigmoid())))  # (batch, labels)
 
 
+class BagOfTokens(nn.Module):
+    """b + 1 / sqrt(T) sum_t w_{v_t}: a logistic regression a label on the T tokens v_t, whatever their order.
+
+    It knows at once what the net has to learn, and errs elsewhere (as Mesnil et al. 2015 found of such pairs).
+    """
+
+    def __init__(self, vocab_size: int, num_labels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(vocab_size, num_labels))
+        self.bias = nn.Parameter(torch.zeros(num_labels))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        valid = attention_mask.unsqueeze(-1)  # (batch, time, 1)
+        sums = (F.embedding(input_ids.long(), self.weight) * valid).sum(1)
+        return self.bias + sums / valid.sum(1).clamp(min=1).sqrt()  # (batch, labels)
+
+
 class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
     """The tagger: one logit a label, never a sigmoid; a label's score is sigmoid(logit)."""
 
@@ -160,8 +180,20 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         self.classifier = nn.Linear(len(config.poolings) * config.state_size, config.num_labels)
         size = config.label_correlation_size
         self.label_correlation = LabelCorrelation(size, config.num_labels) if size else None
+        self.bag = BagOfTokens(config.vocab_size, config.num_labels) if config.bag_weight else None
         self.register_buffer("positive_weights", torch.ones(config.num_labels), persistent=False)
         self.post_init()
+
+    def resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
+        """As the base class; new tokens say nothing in the bag."""
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        if self.bag is not None:
+            old = self.bag.weight.data
+            weight = old.new_zeros(embeddings.num_embeddings, self.num_labels)
+            kept = min(len(old), len(weight))
+            weight[:kept] = old[:kept]
+            self.bag.weight = nn.Parameter(weight, self.bag.weight.requires_grad)
+        return embeddings
 
     @can_return_tuple
     def forward(
@@ -206,6 +238,14 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
             logits, attentions = logits + label_logits, (*attentions, attention)
         if self.label_correlation is not None:
             logits = self.label_correlation(logits)
+        if self.bag is not None:
+            if input_ids is None:
+                raise ValueError(
+                    f"`inputs_embeds` are given, but {self.config.bag_weight:g} of the logits come from the tokens "
+                    "themselves (`bag_weight`); give `input_ids`."
+                )
+            share = self.config.bag_weight
+            logits = (1 - share) * logits + share * self.bag(input_ids, mask)
 
         loss = None
         if labels is not None or teacher_logits is not None:

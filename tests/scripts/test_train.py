@@ -155,8 +155,9 @@ def test_thresholds_of_another_method_get_figures_of_their_own(tmp_path, train_a
 
 
 def test_averaged_weights_are_kept_if_asked_for_and_the_card_says_so(tmp_path, train_and_validation):
-    averaged = run_train(tmp_path / "averaged", *train_and_validation, "--weight_averaging", "0.9")
-    plain = run_train(tmp_path / "plain", *train_and_validation)
+    arguments = [*train_and_validation, "--bag_of_tokens", "false"]
+    averaged = run_train(tmp_path / "averaged", *arguments, "--weight_averaging", "0.9")
+    plain = run_train(tmp_path / "plain", *arguments)
     assert (averaged["training"]["weight_averaging"], plain["training"]["weight_averaging"]) == (0.9, None)
     raw = load_file(tmp_path / "averaged" / "checkpoint-8" / "raw_weights.safetensors")
     assert are_equal(raw, weights_of(tmp_path / "plain")) and not are_equal(raw, weights_of(tmp_path / "averaged"))

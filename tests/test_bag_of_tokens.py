@@ -1,0 +1,128 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from helpers import are_equal, weights_of
+from sklearn.linear_model import LogisticRegression
+
+from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
+from hf_rnn_multilabel.bag_of_tokens import choose_weight, fit_bag, set_bag
+from hf_rnn_multilabel.model.modeling_rnn_multilabel import BagOfTokens
+
+
+# In the model
+
+
+def test_the_logits_are_the_nets_and_the_bags_by_its_share(build_tagger, batch):
+    """(1 - w) z + w (b + 1 / sqrt(T) sum_t w_{v_t}), token by token, with the z of a net without a bag."""
+    tagger, plain = build_tagger(bag_weight=0.3), build_tagger(bag_weight=0)
+    plain.load_state_dict({name: weight for name, weight in tagger.state_dict().items() if "bag" not in name})
+    bag = []
+    for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
+        tokens = ids[mask == 1]
+        bag.append(tagger.bag.bias + sum(tagger.bag.weight[token] for token in tokens) / math.sqrt(len(tokens)))
+    expected = 0.7 * plain(**batch).logits + 0.3 * torch.stack(bag)
+    torch.testing.assert_close(tagger(**batch).logits, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("weight", [0.4, 1.0])
+def test_the_bag_sees_no_padding_and_no_order(build_tagger, weight):
+    bag = build_tagger(bag_weight=weight).bag
+    padded = torch.tensor([[0, 4, 19, 9, 2], [9, 4, 0, 2, 0], [4, 2, 9, 5, 5]])
+    mask = torch.tensor([[0, 1, 0, 1, 1], [1, 1, 0, 1, 0], [1, 1, 1, 0, 0]])
+    scores = bag(padded, mask.bool())
+    torch.testing.assert_close(scores, bag(torch.tensor([[2, 4, 9]]), torch.ones(1, 3).bool()).expand(3, -1))
+
+
+def test_a_text_without_tokens_has_the_bias(build_tagger):
+    bag = build_tagger(bag_weight=0.4).bag
+    assert torch.equal(bag(torch.tensor([[3, 4]]), torch.zeros(1, 2).bool())[0], bag.bias)
+    assert torch.equal(bag(torch.zeros(1, 0).long(), torch.zeros(1, 1).bool())[0], bag.bias)
+
+
+def test_a_new_bag_says_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch):
+    new = RnnMultilabelForSequenceClassification(build_config(bag_weight=1.0))
+    assert not new(**batch).logits.any()
+    new.bag.weight.data.fill_(0.5)
+    new.bag.bias.data.fill_(0.25)
+    new.save_pretrained(tmp_path)
+    loaded = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path)
+    assert are_equal(weights_of(tmp_path), loaded.state_dict())
+    assert (loaded.bag.weight == 0.5).all() and (loaded.bag.bias == 0.25).all()
+
+
+def test_a_bag_needs_the_tokens_themselves(build_tagger):
+    with pytest.raises(ValueError, match=r"`inputs_embeds` are given, but 0.3 of the logits .* give `input_ids`"):
+        build_tagger(bag_weight=0.3)(inputs_embeds=torch.zeros(1, 2, 6))
+
+
+@pytest.mark.parametrize("size", [15, 26])
+def test_a_bag_has_as_many_tokens_as_the_embeddings(build_tagger, size):
+    tagger = build_tagger(bag_weight=0.3)
+    old = tagger.bag.weight.detach().clone()
+    tagger.resize_token_embeddings(size)
+    kept = min(size, len(old))
+    assert tagger.bag.weight.shape == (size, 3)
+    assert torch.equal(tagger.bag.weight[:kept], old[:kept]) and not tagger.bag.weight[kept:].any()
+    assert tagger(torch.tensor([[size - 1]])).logits.isfinite().all()
+
+
+# Fitted
+
+
+def make_rows(labels) -> Dataset:
+    texts = [[4, 4, 7], [4, 9], [5, 7, 9, 9], [5, 8], [6, 7], [4, 5, 8]]
+    return Dataset.from_dict({"input_ids": texts, "labels": labels})
+
+
+def test_a_bag_is_the_logistic_regression_of_its_features_on_the_known_rows():
+    """By hand: n_v idf_v / sqrt(T), with idf_v = ln((1 + N) / (1 + N_v)) + 1."""
+    labels = np.array([[1, 0], [1, 1], [0, 0], [0, -100], [0, 1], [1, -100]], float)
+    rows = make_rows(labels.tolist())
+    features = np.zeros((6, 12))
+    for row, ids in enumerate(rows["input_ids"]):
+        for token in ids:
+            carriers = sum(token in text for text in rows["input_ids"])
+            features[row, token] += (math.log(7 / (1 + carriers)) + 1) / math.sqrt(len(ids))
+    bag = fit_bag(rows, 12)
+    for label, column in enumerate(labels.T):
+        regression = LogisticRegression(C=0.4, solver="liblinear", intercept_scaling=10)
+        regression.fit(features[column >= 0], column[column >= 0])
+        for ids, expected in zip(rows["input_ids"], regression.decision_function(features), strict=True):
+            found = bag(torch.tensor([ids]), torch.ones(1, len(ids)).bool())[0, label]
+            assert found.item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "value, odds", [(1.0, math.log((1 - 1e-4) / 1e-4)), (0.0, math.log(1e-4 / (1 - 1e-4))), (-100.0, 0.0)]
+)
+def test_a_label_of_all_texts_or_none_has_one_score(value, odds):
+    bag = fit_bag(make_rows([[value]] * 6), 12)
+    assert not bag.weight.any() and bag.bias.item() == pytest.approx(odds, rel=1e-5)
+
+
+def test_the_share_is_that_of_the_best_order_of_texts_and_labels():
+    labels = np.array([[1, 0], [0, 1], [1, -100]])
+    right, wrong = np.where(labels == 1, 9.0, -9.0), np.where(labels == 1, -9.0, 9.0)
+    assert choose_weight(right, wrong, labels) == 0
+    assert choose_weight(wrong, right, labels) == 0.55
+    # Each alone mistakes a pair; both together mistake none.
+    net, bag = np.array([[4.0, 0], [3.6, 3.5]]), np.array([[3.5, 3.6], [0, 4.0]])
+    assert 0 < choose_weight(net, bag, np.array([[1, 0], [0, 1]])) < 1
+
+
+def test_without_a_known_label_there_is_no_share():
+    logits = np.zeros((2, 2))
+    assert choose_weight(logits, logits, np.array([[0, -100], [0, 0]])) == 0
+
+
+def test_a_model_that_gets_a_bag_saves_it(tmp_path, build_tagger, batch):
+    tagger = build_tagger(bag_weight=0)
+    bag = BagOfTokens(20, 3)
+    bag.bias.data.fill_(2.0)
+    set_bag(tagger, bag, 0.5)
+    tagger.save_pretrained(tmp_path)
+    loaded = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert torch.equal(loaded(**batch).logits, tagger(**batch).logits)
