@@ -1,5 +1,8 @@
 """A logistic regression on the tokens beside a trained net: fitted at once, and mixed in as far as validation says."""
 
+from collections.abc import Sequence
+
+import joblib
 import numpy as np
 import scipy.sparse
 import torch
@@ -11,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .distillation import compute_logits
 from .model.losses import UNKNOWN
-from .model.modeling_rnn_multilabel import BagOfTokens, RnnMultilabelForSequenceClassification
+from .model.modeling_rnn_multilabel import BagOfTokens, RnnMultilabelForSequenceClassification, hash_pairs
 
 
 # Shares of the bag among which validation chooses.
@@ -29,7 +32,8 @@ def add_bag(
     """Puts a bag of tokens beside a trained net, and sets `bag_weight`, its share in the logits.
 
     Args:
-        model: a tagger without a bag, changed in place; where the best share is 0 it stays without.
+        model: a tagger without a bag, changed in place; where the best share is 0 it stays without. The bag counts
+            `bag_pairs` of its configuration.
         tokenizer: the model's.
         rows: what to fit the bag to, see `fit_bag`.
         texts: the held-out texts that choose the share, see `choose_weight`.
@@ -40,7 +44,7 @@ def add_bag(
         the share.
     """
     net_logits = compute_logits(model, tokenizer, texts, batch_size=batch_size)
-    set_bag(model, fit_bag(rows, model.config.vocab_size), 1.0)
+    set_bag(model, fit_bag(rows, model.config.vocab_size, model.config.bag_pairs), 1.0)
     bag_logits = compute_logits(model, tokenizer, texts, batch_size=batch_size)
     weight = choose_weight(net_logits, bag_logits, labels)
     set_bag(model, model.bag if weight else None, weight)
@@ -48,53 +52,67 @@ def add_bag(
 
 
 def set_bag(model: RnnMultilabelForSequenceClassification, bag: BagOfTokens | None, weight: float) -> None:
-    """Gives a model another bag, and its share in the logits."""
+    """Gives a model another bag, of as many pairs as its configuration has, and its share in the logits."""
     model.bag = None if bag is None else bag.to(model.device)
     model.config.bag_weight = weight
 
 
-def fit_bag(rows: Dataset, vocab_size: int) -> BagOfTokens:
-    """Fits the bag to labelled texts: for each label a logistic regression on idf_v n_v / sqrt(T).
+def fit_bag(rows: Dataset, vocab_size: int, pairs: int = 0) -> BagOfTokens:
+    """Fits the bag to labelled texts: for each label a logistic regression on idf_v n_v / sqrt(N).
 
-    It is that of liblinear with C = 0.4. n_v is how often token v stands among the T of a text, and idf_v its inverse
+    It is that of liblinear with C = 0.4. n_v is how often term v stands among the N of a text, and idf_v its inverse
     document frequency, which goes into the bag's weights.
 
     Args:
         rows: tokenized texts, with the columns "input_ids" and "labels", (labels,) 0 or 1, -100 where unknown. Any
             other number counts as 1 from 0.5 on.
         vocab_size: number of tokens.
+        pairs: number of hashed pairs of neighbouring tokens.
 
     Returns:
         the bag, on the CPU. A label that all known rows carry, or none, has the same score in every text.
     """
-    features, idf = _features(rows["input_ids"], vocab_size)
+    features, idf = _features(rows["input_ids"], vocab_size, pairs)
     labels = np.asarray(rows.with_format("numpy")["labels"][:])  # (rows, labels)
-    bag = BagOfTokens(vocab_size, labels.shape[1])
+    fit = joblib.delayed(_fit_label)
+    # The solver is C that runs beside other threads.
+    fitted = joblib.Parallel(torch.get_num_threads(), prefer="threads")(fit(features, each) for each in labels.T)
+    bag = BagOfTokens(vocab_size, pairs, labels.shape[1])
     with torch.no_grad():
-        for label, column in enumerate(labels.T):
-            known = column != UNKNOWN
-            present = column[known] >= 0.5
-            share = np.clip(present.mean() if len(present) else 0.5, 1e-4, 1 - 1e-4)
-            bag.bias[label] = float(np.log(share / (1 - share)))
-            if 0 < present.sum() < len(present):
-                # The intercept, a feature of this size, is next to free of the penalty.
-                regression = LogisticRegression(C=0.4, solver="liblinear", intercept_scaling=10)
-                regression.fit(features[known], present)
-                bag.weight[:, label] = torch.from_numpy(regression.coef_[0] * idf)
-                bag.bias[label] = float(regression.intercept_[0])
+        for label, (weights, bias) in enumerate(fitted):
+            bag.weight[:, label] = torch.from_numpy(weights * idf)
+            bag.bias[label] = bias
     return bag
 
 
-def _features(texts: list[list[int]], vocab_size: int) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """(texts, vocab_size) idf_v n_v / sqrt(T), and idf (vocab_size,)."""
-    lengths = np.array([len(ids) for ids in texts])
-    ends = np.concatenate([[0], lengths.cumsum()])
+def _fit_label(features: scipy.sparse.csr_matrix, labels: np.ndarray) -> tuple[np.ndarray, float]:
+    """The weights, (terms,), and the bias of one label."""
+    known = labels != UNKNOWN
+    present = labels[known] >= 0.5
+    if not 0 < present.sum() < len(present):
+        share = np.clip(present.mean() if len(present) else 0.5, 1e-4, 1 - 1e-4)
+        return np.zeros(features.shape[1]), float(np.log(share / (1 - share)))
+    # The intercept, a feature of this size, is next to free of the penalty.
+    regression = LogisticRegression(C=0.4, solver="liblinear", intercept_scaling=10)
+    regression.fit(features[known], present)
+    return regression.coef_[0], float(regression.intercept_[0])
+
+
+def _features(
+    texts: Sequence[Sequence[int]], vocab_size: int, pairs: int
+) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+    """(texts, terms) idf_v n_v / sqrt(N), and idf (terms,), the terms in the order of the bag's weights."""
+    places = np.repeat(np.arange(len(texts)), [len(ids) for ids in texts])
     tokens = np.concatenate([np.asarray(ids, np.int64) for ids in texts])
-    counts = scipy.sparse.csr_matrix((np.ones(len(tokens)), tokens, ends), (len(texts), vocab_size))
-    counts.sum_duplicates()
+    terms = pairs + tokens
+    if pairs:
+        is_second = places[1:] == places[:-1]
+        terms = np.concatenate([terms, hash_pairs(tokens[:-1], tokens[1:], pairs)[is_second]])
+        places = np.concatenate([places, places[1:][is_second]])
+    counts = scipy.sparse.csr_matrix((np.ones(len(terms)), (places, terms)), (len(texts), pairs + vocab_size))
     tfidf = TfidfTransformer(norm=None).fit(counts)
-    scale = scipy.sparse.diags(1 / np.sqrt(np.maximum(lengths, 1)))
-    return (scale @ tfidf.transform(counts)).tocsr(), tfidf.idf_
+    numbers = np.maximum(np.bincount(places, minlength=len(texts)), 1)
+    return (scipy.sparse.diags(1 / np.sqrt(numbers)) @ tfidf.transform(counts)).tocsr(), tfidf.idf_
 
 
 def choose_weight(net_logits: np.ndarray, bag_logits: np.ndarray, labels: np.ndarray) -> float:

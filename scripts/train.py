@@ -217,7 +217,7 @@ def train_tagger(
         started = time.perf_counter()
         trainer = retrain(trainer, model, both, str(folder), averaging(args), embedding_rate, checkpoint)
         if share:
-            set_bag(model, fit_bag(both, len(tokenizer)), share)
+            set_bag(model, fit_bag(both, len(tokenizer), model_args.bag_pairs), share)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,

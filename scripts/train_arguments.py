@@ -19,7 +19,7 @@ LARGEST_WHOLE_VOCABULARY = 60_000
 # Fewer texts are seen more often each: in smaller batches, with more dropout.
 FEW_TEXTS = 10_000
 DROPOUT_OF_FEW, DROPOUT = 0.4, 0.1
-# Weights of a bag of tokens, which has one a token and label: 20 MB.
+# 20 MB of weights.
 LARGEST_BAG = 5_000_000
 
 
@@ -88,8 +88,12 @@ class ModelArguments(EncoderArguments):
         default=None,
         metadata={
             "help": "true or false: whether to mix a logistic regression on the tokens into the trained net's logits, "
-            f"as far as validation says. Unless said, where tokens times labels are at most {LARGEST_BAG:,}."
+            "as far as validation says. Unless said, where its weights, one a token and label, are at most "
+            f"{LARGEST_BAG:,}."
         },
+    )
+    bag_pairs: int = field(
+        default=0, metadata={"help": "Hashed pairs of neighbouring tokens in that regression, as 65536; 0: none."}
     )
     classifier_dropout: float | None = field(
         default=None, metadata={"help": "Before the classifier. Unless said, by the number of texts too."}
@@ -128,7 +132,7 @@ class ModelArguments(EncoderArguments):
 
 
 # How a net is trained, whatever checkpoint it starts from.
-TRAINING = {"objective", "objective_parameters", "label_smoothing"}
+TRAINING = {"objective", "objective_parameters", "label_smoothing", "bag_pairs"}
 # The settings of the net, of which a tagger keeps its own.
 ARCHITECTURE = {each.name for each in fields(RnnMultilabelConfig)} & {each.name for each in fields(ModelArguments)}
 ARCHITECTURE -= TRAINING

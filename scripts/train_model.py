@@ -107,6 +107,7 @@ def make_model(
         "label_smoothing": args.label_smoothing,
         # That of a checkpoint is not trained on: it is fitted anew when the net is trained.
         "bag_weight": 0.0,
+        "bag_pairs": args.bag_pairs,
     }
     if distillation is not None:
         settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
@@ -125,7 +126,7 @@ def make_model(
 
 def takes_bag(args: ModelArguments, tokens: int, labels: int) -> bool:
     """Whether a bag of so many tokens and labels is to be put beside the net."""
-    is_small = tokens * labels <= LARGEST_BAG
+    is_small = (args.bag_pairs + tokens) * labels <= LARGEST_BAG
     return is_small if args.bag_of_tokens is None else args.bag_of_tokens
 
 

@@ -64,6 +64,7 @@ def build_config():
             "pooling": POOLINGS,
             "label_correlation_size": 4,
             "bag_weight": 0.3,
+            "bag_pairs": 7,
             "num_labels": 3,
             "initializer_range": 0.1,
             "embedding_dropout": 0.0,

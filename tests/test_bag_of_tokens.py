@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hf_rnn_multilabel.model.modeling_rnn_multilabel import BagOfTokens
 
 def test_the_logits_are_the_nets_and_the_bags_by_its_share(build_tagger, batch):
     """(1 - w) z + w (b + 1 / sqrt(T) sum_t w_{v_t}), token by token, with the z of a net without a bag."""
-    tagger, plain = build_tagger(bag_weight=0.3), build_tagger(bag_weight=0)
+    tagger, plain = build_tagger(bag_weight=0.3, bag_pairs=0), build_tagger(bag_weight=0)
     plain.load_state_dict({name: weight for name, weight in tagger.state_dict().items() if "bag" not in name})
     bag = []
     for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
@@ -27,19 +28,27 @@ def test_the_logits_are_the_nets_and_the_bags_by_its_share(build_tagger, batch):
     torch.testing.assert_close(tagger(**batch).logits, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("weight", [0.4, 1.0])
-def test_the_bag_sees_no_padding_and_no_order(build_tagger, weight):
-    bag = build_tagger(bag_weight=weight).bag
+def test_the_bag_sees_no_padding_and_no_order(build_tagger):
+    bag = build_tagger(bag_pairs=0).bag
     padded = torch.tensor([[0, 4, 19, 9, 2], [9, 4, 0, 2, 0], [4, 2, 9, 5, 5]])
     mask = torch.tensor([[0, 1, 0, 1, 1], [1, 1, 0, 1, 0], [1, 1, 1, 0, 0]])
     scores = bag(padded, mask.bool())
     torch.testing.assert_close(scores, bag(torch.tensor([[2, 4, 9]]), torch.ones(1, 3).bool()).expand(3, -1))
 
 
+def test_pairs_are_neighbours_among_the_valid_steps(build_tagger):
+    bag = build_tagger(bag_pairs=7).bag
+    padded = torch.tensor([[0, 4, 19, 9, 2], [4, 9, 0, 2, 0], [4, 9, 2, 5, 5], [2, 9, 4, 5, 5]])
+    mask = torch.tensor([[0, 1, 0, 1, 1], [1, 1, 0, 1, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]])
+    scores, alone = bag(padded, mask.bool()), bag(torch.tensor([[4, 9, 2]]), torch.ones(1, 3).bool())
+    torch.testing.assert_close(scores[:3], alone.expand(3, -1))
+    assert (scores[3] - alone).abs().max() > 0.01  # the same tokens in another order
+
+
 def test_a_text_without_tokens_has_the_bias(build_tagger):
-    bag = build_tagger(bag_weight=0.4).bag
+    bag = build_tagger().bag
     assert torch.equal(bag(torch.tensor([[3, 4]]), torch.zeros(1, 2).bool())[0], bag.bias)
-    assert torch.equal(bag(torch.zeros(1, 0).long(), torch.zeros(1, 1).bool())[0], bag.bias)
+    assert torch.equal(bag(torch.zeros(1, 0).long(), torch.zeros(1, 0).bool())[0], bag.bias)
 
 
 def test_a_new_bag_says_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch):
@@ -63,8 +72,8 @@ def test_a_bag_has_as_many_tokens_as_the_embeddings(build_tagger, size):
     tagger = build_tagger(bag_weight=0.3)
     old = tagger.bag.weight.detach().clone()
     tagger.resize_token_embeddings(size)
-    kept = min(size, len(old))
-    assert tagger.bag.weight.shape == (size, 3)
+    kept = min(7 + size, len(old))
+    assert tagger.bag.weight.shape == (7 + size, 3)
     assert torch.equal(tagger.bag.weight[:kept], old[:kept]) and not tagger.bag.weight[kept:].any()
     assert tagger(torch.tensor([[size - 1]])).logits.isfinite().all()
 
@@ -77,16 +86,20 @@ def make_rows(labels) -> Dataset:
     return Dataset.from_dict({"input_ids": texts, "labels": labels})
 
 
-def test_a_bag_is_the_logistic_regression_of_its_features_on_the_known_rows():
-    """By hand: n_v idf_v / sqrt(T), with idf_v = ln((1 + N) / (1 + N_v)) + 1."""
+@pytest.mark.parametrize("pairs", [0, 5])
+def test_a_bag_is_the_logistic_regression_of_its_features_on_the_known_rows(pairs):
+    """By hand: n_v idf_v / sqrt(N), with idf_v = ln((1 + texts) / (1 + texts with v)) + 1."""
     labels = np.array([[1, 0], [1, 1], [0, 0], [0, -100], [0, 1], [1, -100]], float)
     rows = make_rows(labels.tolist())
-    features = np.zeros((6, 12))
-    for row, ids in enumerate(rows["input_ids"]):
-        for token in ids:
-            carriers = sum(token in text for text in rows["input_ids"])
-            features[row, token] += (math.log(7 / (1 + carriers)) + 1) / math.sqrt(len(ids))
-    bag = fit_bag(rows, 12)
+    features, all_terms = np.zeros((6, pairs + 12)), []
+    for ids in rows["input_ids"]:
+        neighbours = pairwise(ids) if pairs else []
+        all_terms.append([(a * 1_000_003 + b) % pairs for a, b in neighbours] + [pairs + token for token in ids])
+    for row, terms in enumerate(all_terms):
+        for term in terms:
+            carriers = sum(term in others for others in all_terms)
+            features[row, term] += (math.log(7 / (1 + carriers)) + 1) / math.sqrt(len(terms))
+    bag = fit_bag(rows, 12, pairs)
     for label, column in enumerate(labels.T):
         regression = LogisticRegression(C=0.4, solver="liblinear", intercept_scaling=10)
         regression.fit(features[column >= 0], column[column >= 0])
@@ -120,7 +133,7 @@ def test_without_a_known_label_there_is_no_share():
 
 def test_a_model_that_gets_a_bag_saves_it(tmp_path, build_tagger, batch):
     tagger = build_tagger(bag_weight=0)
-    bag = BagOfTokens(20, 3)
+    bag = BagOfTokens(20, 7, 3)
     bag.bias.data.fill_(2.0)
     set_bag(tagger, bag, 0.5)
     tagger.save_pretrained(tmp_path)

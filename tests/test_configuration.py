@@ -222,6 +222,8 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
         ({"hidden_size": "64"}, ["'hidden_size'", "'64'"]),
         ({"num_hidden_layers": 0}, ["`num_hidden_layers` is 0"]),
         ({"label_correlation_size": -1}, ["`label_correlation_size` is -1; it must be at least 0"]),
+        ({"bag_pairs": -1}, ["`bag_pairs` is -1; it must be at least 0"]),
+        ({"bag_weight": 1.5}, ["`bag_weight` is 1.5; it must be in [0, 1]"]),
         ({"cell_type": "transformer"}, ["'cell_type'", "transformer", "'lstm'"]),
         ({"bidirectional": "yes"}, ["'bidirectional'", "'yes'"]),
         ({"pooling": "first"}, ["`pooling` is 'first'", "'label_attention'"]),

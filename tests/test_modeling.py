@@ -22,8 +22,8 @@ DROPOUTS = ["embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dr
 
 def test_the_label_correlation_is_a_residual_of_the_scores(build_tagger, batch):
     """z + V elu(U sigmoid(z) + c), with the z of a net without it."""
-    tagger = build_tagger()
-    plain = build_tagger(label_correlation_size=0)
+    tagger = build_tagger(bag_weight=0)
+    plain = build_tagger(bag_weight=0, label_correlation_size=0)
     plain.load_state_dict({name: weight for name, weight in tagger.state_dict().items() if "correlation" not in name})
     z, (down, up) = plain(**batch).logits, (tagger.label_correlation.down, tagger.label_correlation.up)
     hidden = torch.sigmoid(z) @ down.weight.T + down.bias

@@ -192,7 +192,10 @@ def attend(scores, states):
 
 def tag_text(model, ids):
     """(time,) -> (labels,)."""
-    share, bag = model.config.bag_weight, model.bag.bias + model.bag.weight[ids].sum(0) / max(len(ids), 1) ** 0.5
+    terms = [7 + token for token in ids.tolist()]
+    terms += [(first * 1_000_003 + second) % 7 for first, second in itertools.pairwise(ids.tolist())]
+    bag = model.bag.bias + model.bag.weight[terms].sum(0) / max(len(terms), 1) ** 0.5
+    share = model.config.bag_weight
     return (1 - share) * correlate(model.label_correlation, head_of(model, ids)) + share * bag
 
 

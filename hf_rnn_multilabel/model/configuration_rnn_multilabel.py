@@ -58,6 +58,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
             against each other (CorNet, Xun et al. 2020); 0: none.
         bag_weight: share w of a bag of tokens in the logits, which are (1 - w) times the net's and w times those of a
             logistic regression a label on the tokens, in whatever order they stand; 0: none.
+        bag_pairs: hashed pairs of neighbouring tokens that the bag counts beside the tokens (Joulin et al. 2017); 0:
+            none.
         embedding_dropout: probability that a feature of the embeddings is dropped in all steps of a text
             (Gal & Ghahramani 2016).
         word_dropout: probability that a step's embedding is dropped whole (Iyyer et al. 2015).
@@ -99,6 +101,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
     label_correlation_size: int = 0
     bag_weight: float | int = 0.0
+    bag_pairs: int = 0
     embedding_dropout: float | int = 0.4
     word_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.4
@@ -178,8 +181,9 @@ class RnnMultilabelConfig(PreTrainedConfig):
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
-        if self.label_correlation_size < 0:
-            raise ValueError(f"`label_correlation_size` is {self.label_correlation_size}; it must be at least 0.")
+        for name in ("label_correlation_size", "bag_pairs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0.")
         if not 0 <= self.bag_weight <= 1:
             raise ValueError(f"`bag_weight` is {self.bag_weight}; it must be in [0, 1].")
 

@@ -1,6 +1,6 @@
 """The net: embeddings, recurrent layers, and a head: pooling and one logit a label, or one logit a token."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -149,20 +149,43 @@ class LabelCorrelation(nn.Module):
 
 
 class BagOfTokens(nn.Module):
-    """b + 1 / sqrt(T) sum_t w_{v_t}: a logistic regression a label on the T tokens v_t, whatever their order.
+    """b + 1 / sqrt(N) sum_n w_{v_n}: a logistic regression a label on the N terms v_n of a text, whatever their order.
 
-    It knows at once what the net has to learn, and errs elsewhere (as Mesnil et al. 2015 found of such pairs).
+    The terms are its tokens and, with `pairs`, its pairs of neighbours, hashed to so many rows of the weights, which
+    come before those of the tokens. It errs elsewhere than the net: both together err less (Mesnil et al. 2015).
     """
 
-    def __init__(self, vocab_size: int, num_labels: int):
+    def __init__(self, vocab_size: int, pairs: int, num_labels: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(vocab_size, num_labels))
+        self.pairs = pairs
+        self.weight = nn.Parameter(torch.zeros(pairs + vocab_size, num_labels))
         self.bias = nn.Parameter(torch.zeros(num_labels))
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        valid = attention_mask.unsqueeze(-1)  # (batch, time, 1)
-        sums = (F.embedding(input_ids.long(), self.weight) * valid).sum(1)
-        return self.bias + sums / valid.sum(1).clamp(min=1).sqrt()  # (batch, labels)
+        """
+        Args:
+            input_ids: (batch, time) int.
+            attention_mask: (batch, time) bool.
+
+        Returns:
+            logits (batch, labels); b for a text without tokens.
+        """
+        ids = input_ids.long()
+        terms, valid = self.pairs + ids, attention_mask
+        if self.pairs:
+            # The valid steps at the front, so that neighbours are next to each other.
+            front = ids.gather(1, compaction(attention_mask)[0])
+            is_second = torch.arange(ids.shape[1], device=ids.device)[1:] < attention_mask.sum(1, keepdim=True)
+            terms = torch.cat([terms, hash_pairs(front[:, :-1], front[:, 1:], self.pairs)], dim=1)
+            valid = torch.cat([valid, is_second], dim=1)  # (batch, terms)
+        valid = valid.unsqueeze(-1)
+        sums = (F.embedding(terms, self.weight) * valid).sum(1)
+        return self.bias + sums / valid.sum(1).clamp(min=1).sqrt()
+
+
+def hash_pairs(first: Any, second: Any, pairs: int) -> Any:
+    """The rows of pairs of tokens, int64 tensors or arrays, from 0 to `pairs` - 1."""
+    return (first * 1_000_003 + second) % pairs
 
 
 class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
@@ -180,7 +203,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         self.classifier = nn.Linear(len(config.poolings) * config.state_size, config.num_labels)
         size = config.label_correlation_size
         self.label_correlation = LabelCorrelation(size, config.num_labels) if size else None
-        self.bag = BagOfTokens(config.vocab_size, config.num_labels) if config.bag_weight else None
+        self.bag = BagOfTokens(config.vocab_size, config.bag_pairs, config.num_labels) if config.bag_weight else None
         self.register_buffer("positive_weights", torch.ones(config.num_labels), persistent=False)
         self.post_init()
 
@@ -189,7 +212,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         embeddings = super().resize_token_embeddings(*args, **kwargs)
         if self.bag is not None:
             old = self.bag.weight.data
-            weight = old.new_zeros(embeddings.num_embeddings, self.num_labels)
+            weight = old.new_zeros(self.bag.pairs + embeddings.num_embeddings, self.num_labels)
             kept = min(len(old), len(weight))
             weight[:kept] = old[:kept]
             self.bag.weight = nn.Parameter(weight, self.bag.weight.requires_grad)
@@ -226,6 +249,13 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         outputs = self.rnn(input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict=True)
         states = outputs.last_hidden_state
         mask = states.new_ones(states.shape[:2]).bool() if attention_mask is None else attention_mask.bool()
+        if self.bag is not None:
+            if input_ids is None:
+                raise ValueError(
+                    f"`inputs_embeds` are given, but {self.config.bag_weight:g} of the logits come from the tokens "
+                    "themselves (`bag_weight`); give `input_ids`."
+                )
+            bag_logits = self.bag(input_ids, mask)
         if states.shape[1] == 0:
             states, mask = F.pad(states, (0, 0, 0, 1)), F.pad(mask, (0, 1))
 
@@ -239,13 +269,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         if self.label_correlation is not None:
             logits = self.label_correlation(logits)
         if self.bag is not None:
-            if input_ids is None:
-                raise ValueError(
-                    f"`inputs_embeds` are given, but {self.config.bag_weight:g} of the logits come from the tokens "
-                    "themselves (`bag_weight`); give `input_ids`."
-                )
-            share = self.config.bag_weight
-            logits = (1 - share) * logits + share * self.bag(input_ids, mask)
+            logits = (1 - self.config.bag_weight) * logits + self.config.bag_weight * bag_logits
 
         loss = None
         if labels is not None or teacher_logits is not None:

@@ -16,6 +16,7 @@ import torch
 import train
 import train_data
 import train_output
+from datasets import Dataset
 from helpers import LABELS, SCRIPTS, SHORT, SMALL, are_equal, make_rows, metrics_of, run, run_train, weights_of
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
@@ -30,6 +31,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel
+from hf_rnn_multilabel.bag_of_tokens import fit_bag
 from hf_rnn_multilabel.baseline import linear_scores
 from hf_rnn_multilabel.metrics.multilabel.multilabel import compute_scores, per_label_metrics
 from hf_rnn_multilabel.model_card import build_card
@@ -166,6 +168,48 @@ def test_averaged_weights_are_kept_if_asked_for_and_the_card_says_so(tmp_path, t
         for name in ("averaged", "plain")
     ]
     assert rows == [1, 0]
+
+
+# A bag of tokens beside the net
+
+
+def test_a_bag_of_tokens_is_mixed_in_as_far_as_validation_says(tmp_path, files, train_and_validation, capsys):
+    arguments = [*train_and_validation, "--test_file", files["test"], "--bag_pairs", "64"]
+    facts = run_train(tmp_path / "both", *arguments)
+    alone = run_train(tmp_path / "alone", *arguments, "--bag_of_tokens", "false")
+    share = facts["training"]["bag_weight"]
+    assert 0 < share <= 1 and f"{share:.0%} of the logits come from" in capsys.readouterr().out
+    assert alone["training"]["bag_weight"] is None
+    assert facts["validation"] != alone["validation"] and facts["test"] != alone["test"]
+    config = AutoConfig.from_pretrained(tmp_path / "both")
+    assert (config.bag_weight, config.bag_pairs) == (share, 64)
+    both, net = weights_of(tmp_path / "both"), weights_of(tmp_path / "alone")
+    assert both.pop("bag.weight").shape == (64 + config.vocab_size, len(LABELS)) and both.pop("bag.bias").any()
+    assert are_equal(both, net)
+
+
+def test_a_tagger_that_is_trained_on_gets_a_new_bag(tmp_path, train_and_validation):
+    run_train(tmp_path / "first", *train_and_validation, "--bag_pairs", "64")
+    arguments = [*train_and_validation, *SHORT, "--model_name_or_path", tmp_path / "first", "--output_dir"]
+    run(train, *arguments, tmp_path / "without", "--bag_of_tokens", "false")
+    run(train, *arguments, tmp_path / "with")
+    without, new = weights_of(tmp_path / "without"), weights_of(tmp_path / "with")
+    assert new.pop("bag.weight").shape[0] == AutoConfig.from_pretrained(tmp_path / "with").vocab_size
+    del new["bag.bias"]
+    assert are_equal(new, without)
+    assert AutoConfig.from_pretrained(tmp_path / "without").bag_weight == 0
+
+
+def test_a_retrained_nets_bag_is_of_all_texts_with_the_share_of_the_first(tmp_path, files, retraining, retrained):
+    run_train(tmp_path / "first", *retraining, "--retrain_with_validation", "false")
+    old, new = (AutoConfig.from_pretrained(folder).bag_weight for folder in (tmp_path / "first", retrained))
+    assert old == new > 0
+    tokenizer = AutoTokenizer.from_pretrained(retrained)
+    rows = [*make_rows(128), *make_rows(48, seed=1)]
+    ids = [tokenizer(row["text"])["input_ids"] for row in rows]
+    labels = [[float(label in row["labels"]) for label in LABELS] for row in rows]
+    bag = fit_bag(Dataset.from_dict({"input_ids": ids, "labels": labels}), len(tokenizer))
+    torch.testing.assert_close(weights_of(retrained)["bag.weight"], bag.weight.data)
 
 
 # A search for settings
@@ -354,7 +398,8 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     run(train, "--output_dir", tmp_path / "further", *SHORT, *train_and_validation, *going_on)
     further = weights_of(tmp_path / "further")
     changed = {name for name in weights if not torch.equal(weights[name], further[name])}
-    assert changed == weights.keys() - {"rnn.embed_tokens.weight"}
+    # The bag is fitted to the same texts.
+    assert changed == weights.keys() - {"rnn.embed_tokens.weight", "bag.weight", "bag.bias"}
 
 
 def test_pain_20_two_processes_train_as_one_with_the_same_batches(tmp_path, train_and_validation):

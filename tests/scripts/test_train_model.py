@@ -141,6 +141,13 @@ def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):
     assert not train_model.takes_embeddings_of_a_model(ModelArguments())
 
 
+@pytest.mark.parametrize("labels, expected", [(1_000, True), (1_001, False)])
+def test_a_bag_that_is_not_asked_for_is_left_out_where_it_is_large(labels, expected):
+    assert train_model.takes_bag(ModelArguments(bag_pairs=1_000), 4_000, labels) is expected
+    for said in (False, True):
+        assert train_model.takes_bag(ModelArguments(bag_pairs=1_000, bag_of_tokens=said), 4_000, labels) is said
+
+
 @pytest.mark.parametrize("prune", [False, True])
 def test_only_the_vocabulary_of_another_model_is_pruned_or_kept_whole(tmp_path, encoding, prune):
     (tmp_path / "vectors.txt").write_text("lamp 1 2 3")
@@ -163,7 +170,8 @@ def test_a_tokenizer_without_a_pad_token_is_told_of(tmp_path, bert, encoding):
 
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):
     tokenizer, model = start({"model_name_or_path": str(trained)}, encoding, max_length=7)
-    assert are_equal(model.state_dict(), weights_of(trained))
+    weights = {name: weight for name, weight in weights_of(trained).items() if not name.startswith("bag.")}
+    assert are_equal(model.state_dict(), weights)
     assert model.config.thresholds == AutoConfig.from_pretrained(trained).thresholds
     assert model.config.label_frequencies == encoding.frequencies
     assert tokenizer.model_max_length == 7
