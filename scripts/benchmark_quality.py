@@ -50,7 +50,8 @@ RECIPES: dict[str, list[str]] = {
     "embeddings, bag of tokens": [*EMBEDDINGS, *BAG],
     "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
     "pruned and averaged": PRUNED_AND_AVERAGED,
-    "pruned and averaged, bag of tokens": [*PRUNED_AND_AVERAGED, *BAG],
+    # With pairs it would have more than ten million parameters.
+    "pruned and averaged, bag of tokens": [*PRUNED_AND_AVERAGED, *BAG, "--bag_pairs", "0"],
     PRETRAINED: ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],

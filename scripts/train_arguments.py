@@ -19,8 +19,8 @@ LARGEST_WHOLE_VOCABULARY = 60_000
 # Fewer texts are seen more often each: in smaller batches, with more dropout.
 FEW_TEXTS = 10_000
 DROPOUT_OF_FEW, DROPOUT = 0.4, 0.1
-# 20 MB of weights.
-LARGEST_BAG = 5_000_000
+# 40 MB of weights.
+LARGEST_BAG = 10_000_000
 
 
 @dataclass
@@ -88,12 +88,12 @@ class ModelArguments(EncoderArguments):
         default=None,
         metadata={
             "help": "true or false: whether to mix a logistic regression on the tokens into the trained net's logits, "
-            "as far as validation says. Unless said, where its weights, one a token and label, are at most "
-            f"{LARGEST_BAG:,}."
+            "as far as validation says. Unless said, where its weights, one a label for each token and hashed pair, "
+            f"are at most {LARGEST_BAG:,}."
         },
     )
     bag_pairs: int = field(
-        default=0, metadata={"help": "Hashed pairs of neighbouring tokens in that regression, as 65536; 0: none."}
+        default=65_536, metadata={"help": "Hashed pairs of neighbouring tokens in that regression; 0: none."}
     )
     classifier_dropout: float | None = field(
         default=None, metadata={"help": "Before the classifier. Unless said, by the number of texts too."}

@@ -194,7 +194,7 @@ def test_a_tagger_that_is_trained_on_gets_a_new_bag(tmp_path, train_and_validati
     run(train, *arguments, tmp_path / "without", "--bag_of_tokens", "false")
     run(train, *arguments, tmp_path / "with")
     without, new = weights_of(tmp_path / "without"), weights_of(tmp_path / "with")
-    assert new.pop("bag.weight").shape[0] == AutoConfig.from_pretrained(tmp_path / "with").vocab_size
+    assert new.pop("bag.weight").shape[0] == 65_536 + AutoConfig.from_pretrained(tmp_path / "with").vocab_size
     del new["bag.bias"]
     assert are_equal(new, without)
     assert AutoConfig.from_pretrained(tmp_path / "without").bag_weight == 0
@@ -208,7 +208,7 @@ def test_a_retrained_nets_bag_is_of_all_texts_with_the_share_of_the_first(tmp_pa
     rows = [*make_rows(128), *make_rows(48, seed=1)]
     ids = [tokenizer(row["text"])["input_ids"] for row in rows]
     labels = [[float(label in row["labels"]) for label in LABELS] for row in rows]
-    bag = fit_bag(Dataset.from_dict({"input_ids": ids, "labels": labels}), len(tokenizer))
+    bag = fit_bag(Dataset.from_dict({"input_ids": ids, "labels": labels}), len(tokenizer), 65_536)
     torch.testing.assert_close(weights_of(retrained)["bag.weight"], bag.weight.data)
 
 

@@ -141,7 +141,7 @@ def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):
     assert not train_model.takes_embeddings_of_a_model(ModelArguments())
 
 
-@pytest.mark.parametrize("labels, expected", [(1_000, True), (1_001, False)])
+@pytest.mark.parametrize("labels, expected", [(2_000, True), (2_001, False)])
 def test_a_bag_that_is_not_asked_for_is_left_out_where_it_is_large(labels, expected):
     assert train_model.takes_bag(ModelArguments(bag_pairs=1_000), 4_000, labels) is expected
     for said in (False, True):
