@@ -58,6 +58,7 @@ class RnnMultilabelPreTrainedModel(PreTrainedModel):
         elif isinstance(module, BagOfTokens):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
+            init.ones_(module.shrinkage)
         else:
             super()._init_weights(module)
 
@@ -155,11 +156,15 @@ class BagOfTokens(nn.Module):
     come before those of the tokens. It errs elsewhere than the net: both together err less (Mesnil et al. 2015).
     """
 
+    shrinkage: torch.Tensor  # (labels,)
+
     def __init__(self, vocab_size: int, pairs: int, num_labels: int):
         super().__init__()
         self.pairs = pairs
         self.weight = nn.Parameter(torch.zeros(pairs + vocab_size, num_labels))
         self.bias = nn.Parameter(torch.zeros(num_labels))
+        # How much of `bag_weight` each label takes: less where few texts carried it.
+        self.register_buffer("shrinkage", torch.ones(num_labels))
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """
@@ -269,7 +274,8 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         if self.label_correlation is not None:
             logits = self.label_correlation(logits)
         if self.bag is not None:
-            logits = (1 - self.config.bag_weight) * logits + self.config.bag_weight * bag_logits
+            share = self.config.bag_weight * self.bag.shrinkage  # (labels,)
+            logits = (1 - share) * logits + share * bag_logits
 
         loss = None
         if labels is not None or teacher_logits is not None:
