@@ -5,8 +5,8 @@
 
 Every cell is one run of `train.py` or `distill.py` with the recipe's arguments, of the linear model, or of the
 fine-tuned encoder. A cell that has its `metrics.json` is not run again, so a stopped benchmark goes on, and several
-processes may share the output folder if each has cells of its own; but for "pretrained", whose encoder all seeds of a
-set share, and whose seconds are without it. benchmark_quality.json has all cells of the folder.
+processes may share the output folder if each has cells of its own; but for the pretrained ones, whose encoder all seeds
+of a set share, and whose seconds are without it. benchmark_quality.json has all cells of the folder.
 """
 
 import json
@@ -31,7 +31,6 @@ from hf_rnn_multilabel.baseline import linear_scores
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
-PRETRAINED = "pretrained"
 # What is added to `train.py`'s arguments. {encoder} is that of `--encoder`, {set}, {seed} and {cells} are of the cell.
 # The last one counts: BAG after NO_BAG.
 BAG, NO_BAG = ["--bag_of_tokens", "true"], ["--bag_of_tokens", "false"]
@@ -43,6 +42,13 @@ ON_TOP = ["--model_name_or_path", "{cells}/{set}/embeddings/{seed}", "--learning
 ON_TOP += ["--embedding_rate", "0.1", "--objective", "expected_f1", *NO_BAG]
 PRUNED_AND_AVERAGED = [*EMBEDDINGS, "--prune_vocabulary", "true", "--weight_averaging", "0.998"]
 PRUNED_AND_AVERAGED += ["--num_train_epochs", "4", *MORE_DROPOUT]
+FULL_RATE = [*CORRELATION, *MORE_DROPOUT, "--embedding_rate", "1", "--weight_averaging", "0.998"]
+# What `pretrain.py` is told for the encoders of a folder, from which recipes start.
+PRETRAINING = {
+    "encoders": ["--num_train_epochs", "4"],
+    "encoders from embeddings": ["--num_train_epochs", "3", "--embeddings_from", "{encoder}"],
+}
+LONG_TEXTS = ["--model_name_or_path", "{cells}/encoders from embeddings/{set}", *FULL_RATE, "--max_length", "512"]
 RECIPES: dict[str, list[str]] = {
     "default": [],
     "default, no bag of tokens": NO_BAG,
@@ -52,7 +58,9 @@ RECIPES: dict[str, list[str]] = {
     "pruned and averaged": PRUNED_AND_AVERAGED,
     # With pairs it would have more than ten million parameters.
     "pruned and averaged, bag of tokens": [*PRUNED_AND_AVERAGED, *BAG, "--bag_pairs", "0"],
-    PRETRAINED: ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
+    "pretrained": ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
+    "pretrained from embeddings, 512 tokens": [*LONG_TEXTS, *NO_BAG],
+    "pretrained from embeddings, 512 tokens, bag of tokens": [*LONG_TEXTS, *BAG],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
     "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
@@ -71,14 +79,7 @@ RECIPES: dict[str, list[str]] = {
         *(f"{{cells}}/{{set}}/label correlation/{seed}" for seed in range(3)),
     ],
     "label correlation, retrained": [*EMBEDDINGS, *CORRELATION, "--retrain_with_validation", "true"],
-    "label correlation, full rate, averaged": [
-        *(*EMBEDDINGS, *CORRELATION, *MORE_DROPOUT),
-        *("--embedding_rate", "1", "--weight_averaging", "0.998"),
-    ],
-    "label correlation, full rate, averaged, bag of tokens": [
-        *(*EMBEDDINGS, *CORRELATION, *MORE_DROPOUT, *BAG),
-        *("--embedding_rate", "1", "--weight_averaging", "0.998"),
-    ],
+    "label correlation, full rate, averaged": [*EMBEDDINGS, *FULL_RATE],
     "512 tokens": [*EMBEDDINGS, "--max_length", "512"],
     "1,024 tokens": [*EMBEDDINGS, "--max_length", "1024"],
     # One technique less.
@@ -143,7 +144,9 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
     """
     if recipe not in (*RECIPES, LINEAR, FINE_TUNED):
         raise ValueError(f"No recipe {recipe!r}; give some of {[*RECIPES, LINEAR, FINE_TUNED]}.")
-    needs_encoder = recipe == FINE_TUNED or any("{encoder}" in each for each in RECIPES.get(recipe, []))
+    needs_encoder = recipe == FINE_TUNED or any(
+        "{encoder}" in each or "encoders from embeddings" in each for each in RECIPES.get(recipe, [])
+    )
     if needs_encoder and args.encoder is None:
         raise ValueError(f"The recipe {recipe!r} needs a pretrained encoder; give its folder with `--encoder`.")
     files = {split: Path(args.data, name, f"{split}.jsonl.gz") for split in SPLITS}
@@ -164,11 +167,11 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         # The last one counts: what the recipe says.
         more = [part for setting in args.settings for part in (f"--{setting}".split("=", 1))]
         more += [each.format(**values) for each in RECIPES[recipe]]
-        if recipe == PRETRAINED:
-            encoder = Path(args.output_dir, "encoders", name)
-            if not (encoder / METRICS).exists():
+        for encoders, told in PRETRAINING.items():
+            encoder = Path(args.output_dir, encoders, name)
+            if f"{{cells}}/{encoders}/{{set}}" in RECIPES[recipe] and not (encoder / METRICS).exists():
                 texts = ["--train_file", given["train_file"], *args.texts]
-                run_script("pretrain.py", encoder, [*texts, "--num_train_epochs", "4"], args)
+                run_script("pretrain.py", encoder, [*texts, *(each.format(**values) for each in told)], args)
         for each in RECIPES[recipe]:
             if each.startswith("{cells}") and not Path(each.format(**values), METRICS).exists():
                 raise ValueError(

@@ -181,21 +181,30 @@ def test_a_run_that_fails_says_where_its_log_is(tmp_path, sets):
     assert "tree" in (tmp_path / "cell" / "log.txt").read_text()
 
 
-def test_the_encoder_is_pretrained_once_for_all_seeds(tmp_path, sets):
+@pytest.mark.parametrize(
+    ("recipe", "encoders"),
+    [
+        ("pretrained", "encoders"),
+        ("pretrained from embeddings, 512 tokens", "encoders from embeddings"),
+        ("pretrained from embeddings, 512 tokens, bag of tokens", "encoders from embeddings"),
+    ],
+)
+def test_the_encoder_is_pretrained_once_for_all_seeds(tmp_path, sets, recipe, encoders):
     def run_script(script, folder, more, args):
         ran.append((script, folder.relative_to(tmp_path).as_posix(), more))
         write_cell(folder, 0.5)
 
     ran = []
-    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path), texts=["more.txt"])
+    args = quality.Arguments(data=str(sets), output_dir=str(tmp_path), texts=["more.txt"], encoder="theirs")
     with mock.patch.object(quality, "run_script", side_effect=run_script):
         for seed in (0, 1):
-            quality.run_cell(args, "lamps", "pretrained", seed, tmp_path / "lamps" / "pretrained" / str(seed))
-    scripts = [("pretrain.py", "encoders/lamps"), *(("train.py", f"lamps/pretrained/{seed}") for seed in (0, 1))]
+            quality.run_cell(args, "lamps", recipe, seed, tmp_path / "lamps" / recipe / str(seed))
+    scripts = [("pretrain.py", f"{encoders}/lamps"), *(("train.py", f"lamps/{recipe}/{seed}") for seed in (0, 1))]
     assert [each[:2] for each in ran] == scripts
     assert ran[0][2][:3] == ["--train_file", str(sets / "lamps" / "train.jsonl.gz"), "more.txt"]
-    assert ran[1][2][:2] == ["--model_name_or_path", str(tmp_path / "encoders" / "lamps")]
-    assert [cell["recipe"] for cell in quality.collect(tmp_path)] == ["pretrained", "pretrained"]
+    assert (ran[0][2][-2:] == ["--embeddings_from", "theirs"]) == ("from embeddings" in recipe)
+    assert ran[1][2][:2] == ["--model_name_or_path", str(tmp_path / encoders / "lamps")]
+    assert [cell["recipe"] for cell in quality.collect(tmp_path)] == [recipe, recipe]
 
 
 def test_a_net_and_the_linear_model_are_trained_and_collected(tmp_path, sets):
