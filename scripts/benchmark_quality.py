@@ -5,8 +5,8 @@
 
 Every cell is one run of `train.py` or `distill.py` with the recipe's arguments, of the linear model, or of the
 fine-tuned encoder. A cell that has its `metrics.json` is not run again, so a stopped benchmark goes on, and several
-processes may share the output folder if each has cells of its own; but for the pretrained ones, whose encoder all seeds
-of a set share, and whose seconds are without it. benchmark_quality.json has all cells of the folder.
+processes may share the output folder if each has cells of its own; but for the pretrained ones, whose encoder all
+seeds of a set share, and whose seconds are without it. benchmark_quality.json has all cells of the folder.
 """
 
 import json
