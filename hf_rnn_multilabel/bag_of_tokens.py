@@ -80,7 +80,7 @@ def fit_bag(rows: Dataset, vocab_size: int, pairs: int = 0) -> BagOfTokens:
         the bag, on the CPU. A label that n rows carry takes n / (n + 30) of the bag's share; one that all known rows
         carry, or none, has the same score in every text.
     """
-    features, idf = _features(rows["input_ids"], vocab_size, pairs)
+    features, idf = _features(list(rows["input_ids"]), vocab_size, pairs)
     labels = np.asarray(rows.with_format("numpy")["labels"][:])  # (rows, labels)
     fit = joblib.delayed(_fit_label)
     # The solver is C that runs beside other threads.
@@ -103,7 +103,8 @@ def _fit_label(features: scipy.sparse.csr_matrix, labels: np.ndarray) -> tuple[n
         share = np.clip(present.mean() if len(present) else 0.5, 1e-4, 1 - 1e-4)
         return np.zeros(features.shape[1]), float(np.log(share / (1 - share)))
     regression = LogisticRegression(**REGRESSION)
-    regression.fit(features[known], present)
+    # Where all are known there is no copy of the features.
+    regression.fit(features if known.all() else features[known], present)
     return regression.coef_[0], float(regression.intercept_[0])
 
 

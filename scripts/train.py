@@ -194,7 +194,7 @@ def train_tagger(
     if takes_bag(model_args, len(tokenizer), len(names)):
         batch = args.per_device_eval_batch_size
         share = add_bag(model, tokenizer, dataset["train"], texts["validation"], labels["validation"], batch)
-        print(f"{share:.0%} of the logits come from a logistic regression on the tokens.")
+        print(f"Up to {share:.0%} of a logit come from a logistic regression on the tokens.")
     train_seconds = time.perf_counter() - started
 
     # 3. Thresholds from validation.

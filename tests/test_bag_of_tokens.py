@@ -68,7 +68,7 @@ def test_a_new_bag_says_nothing_and_a_loaded_one_stays(tmp_path, build_config, b
 
 
 def test_a_bag_needs_the_tokens_themselves(build_tagger):
-    with pytest.raises(ValueError, match=r"`inputs_embeds` are given, but 0.3 of the logits .* give `input_ids`"):
+    with pytest.raises(ValueError, match=r"`inputs_embeds` are given, but up to 0.3 of a logit .* give `input_ids`"):
         build_tagger(bag_weight=0.3)(inputs_embeds=torch.zeros(1, 2, 6))
 
 

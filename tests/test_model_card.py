@@ -201,7 +201,7 @@ def test_a_net_of_one_direction_is_not_said_to_have_two():
     card = build_card(make_config(label_correlation_size=29))
     assert "attention and max pooling, a correlation of the labels by 29 features." in card.text
     card = build_card(make_config(bag_weight=0.35))
-    assert "pooling; 35 % of its logits come from a logistic regression on the text's tokens." in card.text
+    assert "pooling; up to 35 % of a logit come from a logistic regression on the text's tokens." in card.text
     card = build_card(make_config(bag_weight=0.35, bag_pairs=64))
     assert "on the text's tokens and pairs of them." in card.text
 

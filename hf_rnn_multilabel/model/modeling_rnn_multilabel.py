@@ -257,8 +257,8 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         if self.bag is not None:
             if input_ids is None:
                 raise ValueError(
-                    f"`inputs_embeds` are given, but {self.config.bag_weight:g} of the logits come from the tokens "
-                    "themselves (`bag_weight`); give `input_ids`."
+                    f"`inputs_embeds` are given, but up to {self.config.bag_weight:g} of a logit come from the "
+                    "tokens themselves (`bag_weight`); give `input_ids`."
                 )
             bag_logits = self.bag(input_ids, mask)
         if states.shape[1] == 0:
