@@ -512,7 +512,7 @@ def compare_accumulated(build_tagger, build_trainer, rows):
         trained, losses = [], []
         for accumulation in [1, 4]:
             model = build_tagger(**settings)
-            before = copy.deepcopy(model.state_dict())
+            before = copy.deepcopy(dict(model.named_parameters()))
             trainer = build_trainer(
                 model,
                 rows,
@@ -526,7 +526,7 @@ def compare_accumulated(build_tagger, build_trainer, rows):
                 logging_steps=1,
             )
             trainer.train()
-            trained.append({name: weight - before[name] for name, weight in model.state_dict().items()})
+            trained.append({name: weight.data - before[name].data for name, weight in model.named_parameters()})
             losses.append(trainer.state.log_history[0]["loss"])
         assert losses[1] == pytest.approx(losses[0], abs=1e-4)
         for name, step in trained[0].items():

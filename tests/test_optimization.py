@@ -24,10 +24,11 @@ def test_the_factor_1_is_the_stock_training_to_the_bit(build_tagger, build_train
 def test_the_first_step_of_the_embeddings_is_shorter_by_the_factor_and_that_of_the_others_is_not(
     build_tagger, build_trainer, rows
 ):
-    start = build_tagger().state_dict()
+    start = dict(build_tagger().named_parameters())
     whole = train(build_tagger, build_trainer, rows, 1.0, max_steps=1).model.state_dict()
     scaled = train(build_tagger, build_trainer, rows, 0.1, max_steps=1).model.state_dict()
     for name, weight in start.items():
+        weight = weight.detach()
         share = 0.1 if name == "rnn.embed_tokens.weight" else 1.0
         assert (whole[name] - weight).abs().max() > 1e-4
         torch.testing.assert_close(scaled[name] - weight, share * (whole[name] - weight), atol=2e-7, rtol=0)
@@ -44,7 +45,7 @@ def test_the_schedule_goes_for_the_embeddings_too(build_tagger, build_trainer, r
 def test_the_factor_0_leaves_the_embeddings_as_they_are(build_tagger, build_trainer, rows):
     model = train(build_tagger, build_trainer, rows, 0.0).model
     start = build_tagger().state_dict()
-    unchanged = {name for name, weight in model.state_dict().items() if torch.equal(weight, start[name])}
+    unchanged = {name for name, weight in model.named_parameters() if torch.equal(weight, start[name])}
     assert unchanged == {"rnn.embed_tokens.weight"}
 
 
