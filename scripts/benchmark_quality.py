@@ -49,6 +49,8 @@ PRETRAINING = {
     "encoders from embeddings": ["--num_train_epochs", "3", "--embeddings_from", "{encoder}"],
 }
 LONG_TEXTS = ["--model_name_or_path", "{cells}/encoders from embeddings/{set}", *FULL_RATE, "--max_length", "512"]
+# With pairs it would have more than ten million parameters.
+SMALL = [*PRUNED_AND_AVERAGED, *BAG, "--bag_pairs", "0"]
 RECIPES: dict[str, list[str]] = {
     "default": [],
     "default, no bag of tokens": NO_BAG,
@@ -56,8 +58,12 @@ RECIPES: dict[str, list[str]] = {
     "embeddings, bag of tokens": [*EMBEDDINGS, *BAG],
     "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
     "pruned and averaged": PRUNED_AND_AVERAGED,
-    # With pairs it would have more than ten million parameters.
-    "pruned and averaged, bag of tokens": [*PRUNED_AND_AVERAGED, *BAG, "--bag_pairs", "0"],
+    "pruned and averaged, bag of tokens": SMALL,
+    "pruned and averaged, bag of tokens, taught": [*SMALL, "--teacher", "{cells}/{set}/fine-tuned encoder/0"],
+    "pruned and averaged, bag of tokens, taught by four": [
+        *(*SMALL, "--teacher", "{cells}/{set}/fine-tuned encoder/0"),
+        *(f"{{cells}}/{{set}}/pruned and averaged, bag of tokens/{seed}" for seed in range(3)),
+    ],
     "pretrained": ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
     "pretrained from embeddings, 512 tokens": [*LONG_TEXTS, *NO_BAG],
     "pretrained from embeddings, 512 tokens, bag of tokens": [*LONG_TEXTS, *BAG],
