@@ -59,11 +59,7 @@ RECIPES: dict[str, list[str]] = {
     "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
     "pruned and averaged": PRUNED_AND_AVERAGED,
     "pruned and averaged, bag of tokens": SMALL,
-    "pruned and averaged, bag of tokens, taught": [*SMALL, "--teacher", "{cells}/{set}/fine-tuned encoder/0"],
-    "pruned and averaged, bag of tokens, taught by four": [
-        *(*SMALL, "--teacher", "{cells}/{set}/fine-tuned encoder/0"),
-        *(f"{{cells}}/{{set}}/pruned and averaged, bag of tokens/{seed}" for seed in range(3)),
-    ],
+    "pruned and averaged, bag of tokens, retrained": [*SMALL, "--retrain_with_validation", "true"],
     "pretrained": ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
     "pretrained from embeddings, 512 tokens": [*LONG_TEXTS, *NO_BAG],
     "pretrained from embeddings, 512 tokens, bag of tokens": [*LONG_TEXTS, *BAG],
