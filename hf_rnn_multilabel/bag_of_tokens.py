@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import joblib
 import numpy as np
 import scipy.sparse
 import torch
@@ -13,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from transformers import PreTrainedTokenizerBase
 
+from .data import tokenize
 from .distillation import compute_logits
 from .model.losses import UNKNOWN
 from .model.modeling_rnn_multilabel import BagOfTokens, RnnMultilabelForSequenceClassification, hash_pairs
@@ -31,66 +31,78 @@ WEIGHTS = np.linspace(0, 1, 21).round(2)
 def add_bag(
     model: RnnMultilabelForSequenceClassification,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Dataset,
-    texts: list[str],
-    labels: np.ndarray,
+    texts: dict[str, list[str]],
+    labels: dict[str, np.ndarray],
     batch_size: int = 32,
 ) -> float:
     """Puts a bag of tokens beside a trained net, and sets `bag_weight`, its largest share in the logits.
 
     Args:
-        model: a tagger without a bag, changed in place; where the best share is 0 it stays without. The bag counts
-            `bag_pairs` of its configuration.
+        model: the tagger, changed in place; a bag that it has is replaced. The new one counts `bag_pairs` of its
+            configuration. Where the best share is 0 the model has none.
         tokenizer: the model's.
-        rows: what to fit the bag to, see `fit_bag`.
-        texts: the held-out texts that choose the share, see `choose_weight`.
-        labels: theirs, (texts, labels).
+        texts: of "train", to fit the bag to, and of "validation", which choose the share, see `choose_weight`.
+        labels: theirs, (texts, labels). Texts of "train" beyond its labels are left out.
         batch_size: texts in a batch.
 
     Returns:
         the share.
     """
-    net_logits = compute_logits(model, tokenizer, texts, batch_size=batch_size)
-    set_bag(model, fit_bag(rows, model.config.vocab_size, model.config.bag_pairs), 1.0)
-    bag_logits = compute_logits(model, tokenizer, texts, batch_size=batch_size)
-    weight = choose_weight(net_logits, bag_logits, labels)
+    set_bag(model, None, 0.0)
+    net_logits = compute_logits(model, tokenizer, texts["validation"], batch_size=batch_size)
+    labelled = Dataset.from_dict({"text": texts["train"][: len(labels["train"])]})
+    rows, _ = tokenize(labelled, tokenizer, max_length=tokenizer.model_max_length)
+    set_bag(model, fit_bag(rows["input_ids"], labels["train"], model.config.vocab_size, model.config.bag_pairs), 1.0)
+    bag_logits = compute_logits(model, tokenizer, texts["validation"], batch_size=batch_size)
+    weight = choose_weight(net_logits, bag_logits, labels["validation"])
     set_bag(model, model.bag if weight else None, weight)
     return weight
 
 
 def set_bag(model: RnnMultilabelForSequenceClassification, bag: BagOfTokens | None, weight: float) -> None:
-    """Gives a model another bag, of as many pairs as its configuration has, and its share in the logits."""
-    model.bag = None if bag is None else bag.to(model.device)
+    """Gives a model another bag, or none, and its largest share in the logits.
+
+    Raises:
+        ValueError: for a bag of another vocabulary or other labels.
+    """
+    if bag is not None:
+        shape = (bag.pairs + model.config.vocab_size, model.num_labels)
+        if bag.weight.shape != shape:
+            raise ValueError(
+                f"The bag's weights have the shape {tuple(bag.weight.shape)}; this model's must be {shape}, (pairs + "
+                "tokens, labels)."
+            )
+        bag = bag.to(model.device, model.dtype)
+        model.config.bag_pairs = bag.pairs
+    model.bag = bag
     model.config.bag_weight = weight
 
 
-def fit_bag(rows: Dataset, vocab_size: int, pairs: int = 0) -> BagOfTokens:
+def fit_bag(input_ids: Sequence[Sequence[int]], labels: np.ndarray, vocab_size: int, pairs: int = 0) -> BagOfTokens:
     """Fits the bag to labelled texts: for each label a logistic regression on idf_v n_v / sqrt(N).
 
     It is that of liblinear with C = 0.4. n_v is how often term v stands among the N of a text, and idf_v its inverse
     document frequency, which goes into the bag's weights.
 
     Args:
-        rows: tokenized texts, with the columns "input_ids" and "labels", (labels,) 0 or 1, -100 where unknown. Any
-            other number counts as 1 from 0.5 on.
+        input_ids: the tokens of each text.
+        labels: (texts, labels) 0 or 1, -100 where unknown.
         vocab_size: number of tokens.
         pairs: number of hashed pairs of neighbouring tokens.
 
     Returns:
-        the bag, on the CPU. A label that n rows carry takes n / (n + 30) of the bag's share; one that all known rows
+        the bag, on the CPU. A label that n texts carry takes n / (n + 30) of the bag's share; one that all known texts
         carry, or none, has the same score in every text.
     """
-    features, idf = _features(list(rows["input_ids"]), vocab_size, pairs)
-    labels = np.asarray(rows.with_format("numpy")["labels"][:])  # (rows, labels)
-    fit = joblib.delayed(_fit_label)
-    # The solver is C that runs beside other threads.
-    fitted = joblib.Parallel(torch.get_num_threads(), prefer="threads")(fit(features, each) for each in labels.T)
+    features, idf = _features(input_ids, vocab_size, pairs)
     bag = BagOfTokens(vocab_size, pairs, labels.shape[1])
     with torch.no_grad():
-        for label, (weights, bias) in enumerate(fitted):
+        # One after another: the solver draws from generators that all threads share.
+        for label, column in enumerate(labels.T):
+            weights, bias = _fit_label(features, column)
             bag.weight[:, label] = torch.from_numpy(weights * idf)
             bag.bias[label] = bias
-        present = torch.from_numpy((labels >= 0.5).sum(0)).float()
+        present = torch.from_numpy((labels == 1).sum(0)).float()
         bag.shrinkage.copy_(present / (present + HALF_SHARE))
     return bag
 
@@ -98,7 +110,7 @@ def fit_bag(rows: Dataset, vocab_size: int, pairs: int = 0) -> BagOfTokens:
 def _fit_label(features: scipy.sparse.csr_matrix, labels: np.ndarray) -> tuple[np.ndarray, float]:
     """The weights, (terms,), and the bias of one label."""
     known = labels != UNKNOWN
-    present = labels[known] >= 0.5
+    present = labels[known] == 1
     if not 0 < present.sum() < len(present):
         share = np.clip(present.mean() if len(present) else 0.5, 1e-4, 1 - 1e-4)
         return np.zeros(features.shape[1]), float(np.log(share / (1 - share)))
@@ -112,6 +124,7 @@ def _features(
     texts: Sequence[Sequence[int]], vocab_size: int, pairs: int
 ) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
     """(texts, terms) idf_v n_v / sqrt(N), and idf (terms,), the terms in the order of the bag's weights."""
+    texts = list(texts)
     places = np.repeat(np.arange(len(texts)), [len(ids) for ids in texts])
     tokens = np.concatenate([np.asarray(ids, np.int64) for ids in texts])
     terms = pairs + tokens
@@ -126,7 +139,7 @@ def _features(
 
 
 def choose_weight(net_logits: np.ndarray, bag_logits: np.ndarray, labels: np.ndarray) -> float:
-    """The largest share of the bag with the largest micro-averaged precision on held-out texts, in steps of 0.05.
+    """The largest share of the bag, in steps of 0.05, that gives held-out texts the best micro-averaged precision.
 
     It asks for the order of all pairs of text and label alone, so that it does not matter how sure either is of
     itself.
@@ -136,14 +149,14 @@ def choose_weight(net_logits: np.ndarray, bag_logits: np.ndarray, labels: np.nda
         labels: (texts, labels) 0 or 1; others, as -100, are left out.
 
     Returns:
-        the least of the best shares; 0 where no text carries a label.
+        the share, the least where several are as good; 0 where no text carries a label.
     """
     known = (labels == 0) | (labels == 1)
-    truth = labels[known] == 1
+    truth, net_logits, bag_logits = labels[known] == 1, net_logits[known], bag_logits[known]
     if not truth.any():
         return 0.0
 
     def precision(weight: float) -> float:
-        return average_precision_score(truth, (1 - weight) * net_logits[known] + weight * bag_logits[known])
+        return average_precision_score(truth, (1 - weight) * net_logits + weight * bag_logits)
 
     return float(max(WEIGHTS, key=precision))

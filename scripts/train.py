@@ -192,8 +192,7 @@ def train_tagger(
     trainer.train(resume_from_checkpoint=checkpoint)
     names = encoding.label_names
     if takes_bag(model_args, len(tokenizer), len(names)):
-        batch = args.per_device_eval_batch_size
-        share = add_bag(model, tokenizer, dataset["train"], texts["validation"], labels["validation"], batch)
+        share = add_bag(model, tokenizer, texts, labels, args.per_device_eval_batch_size)
         print(f"Up to {share:.0%} of a logit come from a logistic regression on the tokens.")
     train_seconds = time.perf_counter() - started
 
@@ -217,7 +216,11 @@ def train_tagger(
         started = time.perf_counter()
         trainer = retrain(trainer, model, both, str(folder), averaging(args), embedding_rate, checkpoint)
         if share:
-            set_bag(model, fit_bag(both, len(tokenizer), model_args.bag_pairs), share)
+            # Without texts that have no labels but a teacher's.
+            known = [*range(len(labels["train"])), *range(rows["train"], len(both))]
+            truth_of_both = np.concatenate([labels["train"], labels["validation"]])
+            sizes = model.config.vocab_size, model.config.bag_pairs
+            set_bag(model, fit_bag(both.select(known)["input_ids"], truth_of_both, *sizes), share)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,

@@ -125,9 +125,16 @@ def make_model(
 
 
 def takes_bag(args: ModelArguments, tokens: int, labels: int) -> bool:
-    """Whether a bag of so many tokens and labels is to be put beside the net."""
-    is_small = (args.bag_pairs + tokens) * labels <= LARGEST_BAG
-    return is_small if args.bag_of_tokens is None else args.bag_of_tokens
+    """Whether a bag of so many tokens and labels is to be put beside the net; says so where it is left out by size."""
+    if args.bag_of_tokens is not None:
+        return args.bag_of_tokens
+    weights = (args.bag_pairs + tokens) * labels
+    if weights > LARGEST_BAG:
+        print(
+            f"A logistic regression on the tokens would have {weights:,} weights, more than {LARGEST_BAG:,}: it is "
+            "left out. `--bag_of_tokens true` takes it, fewer `--bag_pairs` make it smaller."
+        )
+    return weights <= LARGEST_BAG
 
 
 def new_model(model_class: type, args: EncoderArguments, tokenizer: PreTrainedTokenizerBase, vectors, settings: dict):
@@ -185,10 +192,12 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments, texts: l
 
     A tagger keeps its settings, and its head where it has the same labels; an encoder without a tagger's head gets a
     new one, with the pooling and the dropouts of `args` or, where they are not given, those for the texts. With the
-    same labels it keeps its thresholds until they are tuned anew: an objective may ask for them.
+    same labels it keeps its thresholds until they are tuned anew, as an objective may ask for them, but for those of a
+    mixture with a bag of tokens: it goes on without the bag.
     """
     remote = {"trust_remote_code": args.trust_remote_code}
     config = load_config(name_or_path, **remote)
+    had_bag = bool(config.bag_weight)
     architecture = (config.architectures or [TAGGER])[0]
     is_tagger = architecture == TAGGER
     refuse_settings(args, ARCHITECTURE if is_tagger else ARCHITECTURE - HEAD)
@@ -197,7 +206,7 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments, texts: l
         settings = settings | head_settings(args, list(settings["label2id"]), texts)
     for name, value in settings.items():
         setattr(config, name, value)
-    if not has_same_labels:
+    if had_bag or not has_same_labels:
         config.thresholds = None
     config.validate()
     try:

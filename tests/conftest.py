@@ -90,6 +90,8 @@ def build_tagger(build_config):
                 weight.uniform_(-0.6, 0.6, generator=generator)
             if model.config.pad_token_id is not None:
                 model.rnn.embed_tokens.weight[model.config.pad_token_id] = 0
+            if model.bag is not None:
+                model.bag.shrinkage.uniform_(0.5, 1, generator=generator)
         return model
 
     return build

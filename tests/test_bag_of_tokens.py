@@ -5,13 +5,17 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
-from helpers import are_equal, weights_of
+from helpers import LABELS, are_equal, make_rows, weights_of
 from sklearn.linear_model import LogisticRegression
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.bag_of_tokens import REGRESSION, choose_weight, fit_bag, set_bag
+from hf_rnn_multilabel.bag_of_tokens import REGRESSION, add_bag, choose_weight, fit_bag, set_bag
+from hf_rnn_multilabel.distillation import compute_logits
 from hf_rnn_multilabel.model.modeling_rnn_multilabel import BagOfTokens
+from hf_rnn_multilabel.tokenization import train_tokenizer
+
+
+TEXTS = [[4, 4, 7], [4, 9], [5, 7, 9, 9], [5, 8], [6, 7], [4, 5, 8]]
 
 
 # In the model
@@ -54,9 +58,12 @@ def test_a_text_without_tokens_has_the_bias(build_tagger):
     assert torch.equal(bag(torch.zeros(1, 0).long(), torch.zeros(1, 0).bool())[0], bag.bias)
 
 
-def test_a_new_bag_says_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch):
-    new = RnnMultilabelForSequenceClassification(build_config(bag_weight=1.0))
-    assert not new(**batch).logits.any()
+def test_a_new_bag_says_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch, poisoned_memory):
+    new = RnnMultilabelForSequenceClassification(build_config(bag_weight=1.0)).eval()
+    plain = RnnMultilabelForSequenceClassification(build_config(bag_weight=0)).eval()
+    plain.load_state_dict({name: weight for name, weight in new.state_dict().items() if "bag" not in name})
+    assert torch.equal(new(**batch).logits, plain(**batch).logits)
+    assert not new.bag.weight.any() and not new.bag.bias.any()
     new.bag.weight.data.fill_(0.5)
     new.bag.bias.data.fill_(0.25)
     new.bag.shrinkage.fill_(0.75)
@@ -88,22 +95,16 @@ def test_a_bag_has_as_many_tokens_as_the_embeddings(build_tagger, size):
 
 def test_a_label_of_few_texts_takes_less_of_the_share():
     """n / (n + 30), unknown ones not counted."""
-    labels = [[1.0, 0.0, 1.0], [-100.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
-    assert fit_bag(make_rows(labels), 12).shrinkage.tolist() == pytest.approx([3 / 33, 0, 4 / 34])
-
-
-def make_rows(labels) -> Dataset:
-    texts = [[4, 4, 7], [4, 9], [5, 7, 9, 9], [5, 8], [6, 7], [4, 5, 8]]
-    return Dataset.from_dict({"input_ids": texts, "labels": labels})
+    labels = [[1, 0, 1], [-100, 0, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert fit_bag(TEXTS, np.array(labels), 12).shrinkage.tolist() == pytest.approx([3 / 33, 0, 4 / 34])
 
 
 @pytest.mark.parametrize("pairs", [0, 5])
 def test_a_bag_is_the_logistic_regression_of_its_features_on_the_known_rows(pairs):
     """By hand: n_v idf_v / sqrt(N), with idf_v = ln((1 + texts) / (1 + texts with v)) + 1."""
     labels = np.array([[1, 0], [1, 1], [0, 0], [0, -100], [0, 1], [1, -100]], float)
-    rows = make_rows(labels.tolist())
     features, all_terms = np.zeros((6, pairs + 12)), []
-    for ids in rows["input_ids"]:
+    for ids in TEXTS:
         neighbours = pairwise(ids) if pairs else []
         all_terms.append([(a * 1_000_003 + b) % pairs for a, b in neighbours] + [pairs + token for token in ids])
     for row, terms in enumerate(all_terms):
@@ -111,11 +112,11 @@ def test_a_bag_is_the_logistic_regression_of_its_features_on_the_known_rows(pair
             carriers = sum(term in others for others in all_terms)
             features[row, term] += (math.log(7 / (1 + carriers)) + 1) / math.sqrt(len(terms))
     with mock.patch.dict(REGRESSION, tol=1e-6):
-        bag = fit_bag(rows, 12, pairs)
+        bag = fit_bag(TEXTS, labels, 12, pairs)
     for label, column in enumerate(labels.T):
         regression = LogisticRegression(C=0.4, solver="liblinear", intercept_scaling=10, tol=1e-6)
         regression.fit(features[column >= 0], column[column >= 0])
-        for ids, expected in zip(rows["input_ids"], regression.decision_function(features), strict=True):
+        for ids, expected in zip(TEXTS, regression.decision_function(features), strict=True):
             found = bag(torch.tensor([ids]), torch.ones(1, len(ids)).bool())[0, label]
             assert found.item() == pytest.approx(expected, abs=1e-3)
 
@@ -124,7 +125,7 @@ def test_a_bag_is_the_logistic_regression_of_its_features_on_the_known_rows(pair
     "value, odds", [(1.0, math.log((1 - 1e-4) / 1e-4)), (0.0, math.log(1e-4 / (1 - 1e-4))), (-100.0, 0.0)]
 )
 def test_a_label_of_all_texts_or_none_has_one_score(value, odds):
-    bag = fit_bag(make_rows([[value]] * 6), 12)
+    bag = fit_bag(TEXTS, np.full((6, 1), value), 12)
     assert not bag.weight.any() and bag.bias.item() == pytest.approx(odds, rel=1e-5)
 
 
@@ -151,3 +152,72 @@ def test_a_model_that_gets_a_bag_saves_it(tmp_path, build_tagger, batch):
     tagger.save_pretrained(tmp_path)
     loaded = RnnMultilabelForSequenceClassification.from_pretrained(tmp_path).eval()
     assert torch.equal(loaded(**batch).logits, tagger(**batch).logits)
+
+
+@pytest.mark.parametrize("vocab_size, labels", [(21, 3), (20, 2)])
+def test_a_bag_of_another_size_is_refused(build_tagger, vocab_size, labels):
+    tagger = build_tagger(bag_weight=0)
+    with pytest.raises(ValueError, match=rf"the shape \({7 + vocab_size}, {labels}\).* must be \(27, 3\)"):
+        set_bag(tagger, BagOfTokens(vocab_size, 7, labels), 0.5)
+    assert tagger.bag is None and tagger.config.bag_weight == 0
+
+
+def test_a_bag_is_of_the_models_type_of_number(build_tagger, batch):
+    tagger = build_tagger(bag_weight=0).bfloat16()
+    set_bag(tagger, BagOfTokens(20, 7, 3), 0.5)
+    assert tagger.bag.weight.dtype == tagger(**batch).logits.dtype == torch.bfloat16
+
+
+# Put beside a net
+
+
+@pytest.fixture
+def taught(build_tagger):
+    """A net, its tokenizer, and texts whose first words say their labels."""
+    rows = {"train": make_rows(90), "validation": make_rows(30, seed=1)}
+    texts = {split: [row["text"] for row in part] for split, part in rows.items()}
+    labels = {
+        split: np.array([[label in row["labels"] for label in LABELS] for row in part], int)
+        for split, part in rows.items()
+    }
+    tokenizer = train_tokenizer(texts["train"])
+
+    def build(**settings):
+        return build_tagger(vocab_size=len(tokenizer), **settings)
+
+    return build, tokenizer, texts, labels
+
+
+def test_the_share_is_chosen_between_the_net_and_the_bag_alone(taught):
+    build, tokenizer, texts, labels = taught
+    net, tagger = build(bag_weight=0), build(bag_weight=0)
+    share = add_bag(tagger, tokenizer, texts, labels)
+    ids = tokenizer(texts["train"])["input_ids"]
+    alone = build(bag_weight=0)
+    set_bag(alone, fit_bag(ids, labels["train"], len(tokenizer), 7), 1.0)
+    logits = [compute_logits(model, tokenizer, texts["validation"]) for model in (net, alone, tagger)]
+    assert share == tagger.config.bag_weight == choose_weight(*logits[:2], labels["validation"]) > 0
+    assert torch.equal(tagger.bag.weight, alone.bag.weight)
+    taken = share * tagger.bag.shrinkage.numpy()
+    # `alone` has 1 - shrinkage of the net in it.
+    kept = alone.bag.shrinkage.numpy()
+    bag = (logits[1] - (1 - kept) * logits[0]) / kept
+    np.testing.assert_allclose(logits[2], (1 - taken) * logits[0] + taken * bag, atol=1e-4)
+
+
+def test_a_bag_that_is_there_is_replaced_and_texts_without_labels_are_left_out(taught):
+    build, tokenizer, texts, labels = taught
+    new, old = build(bag_weight=0), build(bag_weight=1.0)
+    shares = [add_bag(new, tokenizer, texts, labels)]
+    shares.append(add_bag(old, tokenizer, texts | {"train": [*texts["train"], "lamp lamp"]}, labels))
+    assert shares[0] == shares[1] and are_equal(new.bag.state_dict(), old.bag.state_dict())
+
+
+def test_where_the_best_share_is_0_there_is_no_bag(tmp_path, taught):
+    build, tokenizer, texts, labels = taught
+    tagger = build(bag_weight=0)
+    nothing_known = labels | {"validation": np.full_like(labels["validation"], -100)}
+    assert add_bag(tagger, tokenizer, texts, nothing_known) == 0
+    assert tagger.bag is None and tagger.config.bag_weight == 0
+    tagger.save_pretrained(tmp_path)
+    assert not any(name.startswith("bag.") for name in weights_of(tmp_path))

@@ -173,13 +173,17 @@ def test_the_bias_starts_at_the_log_odds_of_the_labels_and_a_loaded_one_stays(tm
 
 
 def test_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch):
-    model = build_tagger(thresholds={"LABEL_1": 0.3})
+    model = build_tagger(thresholds={"LABEL_1": 0.3}, bag_weight=1.0)
     model.save_pretrained(tmp_path)
     loaded = RnnMultilabelForSequenceClassification.from_pretrained(
         tmp_path, num_labels=5, ignore_mismatched_sizes=True
     )
     assert_bit_equal(model.rnn, loaded.rnn)
-    assert loaded(batch["input_ids"], batch["attention_mask"]).logits.shape == (3, 5)
+    # All of the logits are the net's: the bag knows nothing of the new labels.
+    outputs = loaded(batch["input_ids"], batch["attention_mask"], labels=torch.ones(3, 5))
+    assert outputs.logits.shape == (3, 5)
+    outputs.loss.backward()
+    assert loaded.classifier.weight.grad.any()
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])

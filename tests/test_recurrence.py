@@ -195,7 +195,7 @@ def tag_text(model, ids):
     terms = [7 + token for token in ids.tolist()]
     terms += [(first * 1_000_003 + second) % 7 for first, second in itertools.pairwise(ids.tolist())]
     bag = model.bag.bias + model.bag.weight[terms].sum(0) / max(len(terms), 1) ** 0.5
-    share = model.config.bag_weight
+    share = model.config.bag_weight * model.bag.shrinkage
     return (1 - share) * correlate(model.label_correlation, head_of(model, ids)) + share * bag
 
 

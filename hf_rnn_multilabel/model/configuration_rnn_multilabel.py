@@ -57,8 +57,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
         label_correlation_size: features of a residual block on the logits, by which the labels' scores speak for and
             against each other (CorNet, Xun et al. 2020); 0: none.
         bag_weight: largest share w of a bag of tokens in the logits, which are 1 - w times the net's and w times those
-            of a logistic regression a label on the tokens, in whatever order they stand; 0: none. A label that few
-            texts carried takes less of it.
+            of a logistic regression a label on the tokens; 0: none. A label that few texts carried takes less of it.
         bag_pairs: hashed pairs of neighbouring tokens that the bag counts beside the tokens (Joulin et al. 2017); 0:
             none.
         embedding_dropout: probability that a feature of the embeddings is dropped in all steps of a text

@@ -58,7 +58,7 @@ class RnnMultilabelPreTrainedModel(PreTrainedModel):
         elif isinstance(module, BagOfTokens):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
-            init.ones_(module.shrinkage)
+            init.zeros_(module.shrinkage)
         else:
             super()._init_weights(module)
 
@@ -150,10 +150,11 @@ class LabelCorrelation(nn.Module):
 
 
 class BagOfTokens(nn.Module):
-    """b + 1 / sqrt(N) sum_n w_{v_n}: a logistic regression a label on the N terms v_n of a text, whatever their order.
+    """b + 1 / sqrt(N) sum_n w_{v_n}: a logistic regression a label on the N terms v_n of a text.
 
-    The terms are its tokens and, with `pairs`, its pairs of neighbours, hashed to so many rows of the weights, which
-    come before those of the tokens. It errs elsewhere than the net: both together err less (Mesnil et al. 2015).
+    The terms are its tokens, whatever their order, and, with `pairs`, its pairs of neighbours, hashed to so many rows
+    of the weights, which come before those of the tokens. It errs elsewhere than the net: both together err less
+    (Mesnil et al. 2015).
     """
 
     shrinkage: torch.Tensor  # (labels,)
@@ -163,8 +164,8 @@ class BagOfTokens(nn.Module):
         self.pairs = pairs
         self.weight = nn.Parameter(torch.zeros(pairs + vocab_size, num_labels))
         self.bias = nn.Parameter(torch.zeros(num_labels))
-        # How much of `bag_weight` each label takes: less where few texts carried it.
-        self.register_buffer("shrinkage", torch.ones(num_labels))
+        # How much of `bag_weight` each label takes: less where few texts carried it, nothing before the bag is fitted.
+        self.register_buffer("shrinkage", torch.zeros(num_labels))
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """
@@ -185,7 +186,7 @@ class BagOfTokens(nn.Module):
             valid = torch.cat([valid, is_second], dim=1)  # (batch, terms)
         valid = valid.unsqueeze(-1)
         sums = (F.embedding(terms, self.weight) * valid).sum(1)
-        return self.bias + sums / valid.sum(1).clamp(min=1).sqrt()
+        return self.bias + sums / valid.sum(1).clamp(min=1).to(sums.dtype).sqrt()
 
 
 def hash_pairs(first: Any, second: Any, pairs: int) -> Any:
@@ -215,7 +216,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
     def resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
         """As the base class; new tokens say nothing in the bag."""
         embeddings = super().resize_token_embeddings(*args, **kwargs)
-        if self.bag is not None:
+        if self.bag is not None and len(self.bag.weight) != self.bag.pairs + embeddings.num_embeddings:
             old = self.bag.weight.data
             weight = old.new_zeros(self.bag.pairs + embeddings.num_embeddings, self.num_labels)
             kept = min(len(old), len(weight))
@@ -248,6 +249,9 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         Returns:
             `loss` if there are labels or a teacher, `logits` (batch, labels), `attentions`: (batch, time, 1) of
             "attention" and (batch, time, labels) of "label_attention", those that there are.
+
+        Raises:
+            ValueError: for `inputs_embeds` where the model has a bag of tokens.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions

@@ -10,7 +10,18 @@ import distill
 import numpy as np
 import pytest
 import torch
-from helpers import LABELS, WIDE, logits_by_hand, make_bert, make_rows, make_teacher, metrics_of, run, write_jsonl
+from helpers import (
+    LABELS,
+    WIDE,
+    logits_by_hand,
+    make_bert,
+    make_rows,
+    make_teacher,
+    metrics_of,
+    run,
+    weights_of,
+    write_jsonl,
+)
 from huggingface_hub.errors import StrictDataclassError
 from scipy.special import expit
 from transformers import AutoConfig
@@ -75,6 +86,9 @@ def test_a_text_classifier_teaches_on_labelled_and_unlabelled_texts(tmp_path, ru
     }
     config = AutoConfig.from_pretrained(tmp_path / "student")
     assert (config.distillation_weight, config.distillation_temperature) == (0.25, 2)
+    # The bag of tokens is fitted to the labels alone, not to the teacher's.
+    present = truth.sum(0)
+    np.testing.assert_allclose(weights_of(tmp_path / "student")["bag.shrinkage"], present / (present + 30), atol=1e-6)
     for split, number in {"validation": 32, "test": 24}.items():
         models = [row["model"] for row in facts[split]]
         assert models == ["this model"] * 3 + ["TF-IDF + LR"] * 3 + ["teacher"] * 3

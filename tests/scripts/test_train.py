@@ -16,7 +16,6 @@ import torch
 import train
 import train_data
 import train_output
-from datasets import Dataset
 from helpers import LABELS, SCRIPTS, SHORT, SMALL, are_equal, make_rows, metrics_of, run, run_train, weights_of
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
@@ -208,9 +207,28 @@ def test_a_retrained_nets_bag_is_of_all_texts_with_the_share_of_the_first(tmp_pa
     tokenizer = AutoTokenizer.from_pretrained(retrained)
     rows = [*make_rows(128), *make_rows(48, seed=1)]
     ids = [tokenizer(row["text"])["input_ids"] for row in rows]
-    labels = [[float(label in row["labels"]) for label in LABELS] for row in rows]
-    bag = fit_bag(Dataset.from_dict({"input_ids": ids, "labels": labels}), len(tokenizer), 65_536)
+    labels = np.array([[label in row["labels"] for label in LABELS] for row in rows], int)
+    bag = fit_bag(ids, labels, len(tokenizer), 65_536)
     torch.testing.assert_close(weights_of(retrained)["bag.weight"], bag.weight.data)
+    torch.testing.assert_close(weights_of(retrained)["bag.shrinkage"], bag.shrinkage)
+
+
+def test_a_net_that_is_retrained_without_a_share_gets_no_bag(tmp_path, retraining):
+    with mock.patch.object(train, "add_bag", lambda *arguments: 0.0):
+        run_train(tmp_path / "model", *retraining)
+    assert AutoConfig.from_pretrained(tmp_path / "model").bag_weight == 0
+    assert not any(name.startswith("bag.") for name in weights_of(tmp_path / "model"))
+
+
+def test_a_tagger_with_more_embeddings_than_tokens_is_retrained_with_a_bag(tmp_path, trained, retraining):
+    model = AutoModelForSequenceClassification.from_pretrained(trained)
+    size = model.config.vocab_size + 5
+    model.resize_token_embeddings(size)
+    model.save_pretrained(tmp_path / "padded")
+    AutoTokenizer.from_pretrained(trained).save_pretrained(tmp_path / "padded")
+    run(train, "--output_dir", tmp_path / "model", *SHORT, *retraining, "--model_name_or_path", tmp_path / "padded")
+    # It was loaded for its speed.
+    assert weights_of(tmp_path / "model")["bag.weight"].shape == (65_536 + size, len(LABELS))
 
 
 # A search for settings

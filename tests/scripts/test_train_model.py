@@ -12,8 +12,9 @@ from datasets import Dataset
 from helpers import LABELS, SHORT, are_equal, make_rows, metrics_of, run, run_train, weights_of, write_jsonl
 from huggingface_hub.errors import StrictDataclassError
 from train_arguments import DataArguments, ModelArguments
-from transformers import AutoConfig, AutoTokenizer, BertModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
+from hf_rnn_multilabel.bag_of_tokens import set_bag
 from hf_rnn_multilabel.data import encode_labels
 
 
@@ -142,8 +143,9 @@ def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):
 
 
 @pytest.mark.parametrize("labels, expected", [(2_000, True), (2_001, False)])
-def test_a_bag_that_is_not_asked_for_is_left_out_where_it_is_large(labels, expected):
+def test_a_bag_that_is_not_asked_for_is_left_out_where_it_is_large(labels, expected, capsys):
     assert train_model.takes_bag(ModelArguments(bag_pairs=1_000), 4_000, labels) is expected
+    assert ("would have 10,005,000 weights, more than 10,000,000" in capsys.readouterr().out) is not expected
     for said in (False, True):
         assert train_model.takes_bag(ModelArguments(bag_pairs=1_000, bag_of_tokens=said), 4_000, labels) is said
 
@@ -172,9 +174,20 @@ def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding)
     tokenizer, model = start({"model_name_or_path": str(trained)}, encoding, max_length=7)
     weights = {name: weight for name, weight in weights_of(trained).items() if not name.startswith("bag.")}
     assert are_equal(model.state_dict(), weights)
-    assert model.config.thresholds == AutoConfig.from_pretrained(trained).thresholds
     assert model.config.label_frequencies == encoding.frequencies
     assert tokenizer.model_max_length == 7
+
+
+@pytest.mark.parametrize("has_bag", [True, False])
+def test_thresholds_are_kept_but_for_those_of_a_mixture_with_a_bag(tmp_path, trained, encoding, has_bag):
+    shutil.copytree(trained, tmp_path / "tagger")
+    model = AutoModelForSequenceClassification.from_pretrained(trained)
+    assert model.config.bag_weight > 0 and model.config.thresholds
+    if not has_bag:
+        set_bag(model, None, 0.0)
+    model.save_pretrained(tmp_path / "tagger")
+    _, started = start({"model_name_or_path": str(tmp_path / "tagger")}, encoding)
+    assert started.config.thresholds == (None if has_bag else model.config.thresholds)
 
 
 @pytest.mark.parametrize("names", [["a", "b", "c"], [*LABELS, "lux"], LABELS[1:], [*LABELS[1:], "lux"]], ids=" ".join)
