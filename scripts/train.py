@@ -216,11 +216,9 @@ def train_tagger(
         started = time.perf_counter()
         trainer = retrain(trainer, model, both, str(folder), averaging(args), embedding_rate, checkpoint)
         if share:
-            # Without texts that have no labels but a teacher's.
-            known = [*range(len(labels["train"])), *range(rows["train"], len(both))]
-            truth_of_both = np.concatenate([labels["train"], labels["validation"]])
+            labels_of_both = np.concatenate([labels["train"], labels["validation"]])
             sizes = model.config.vocab_size, model.config.bag_pairs
-            set_bag(model, fit_bag(both.select(known)["input_ids"], truth_of_both, *sizes), share)
+            set_bag(model, fit_bag(both["input_ids"], labels_of_both, *sizes), share)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,

@@ -8,7 +8,7 @@ import torch
 from helpers import LABELS, are_equal, make_rows, weights_of
 from sklearn.linear_model import LogisticRegression
 
-from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
+from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, bag_of_tokens
 from hf_rnn_multilabel.bag_of_tokens import REGRESSION, add_bag, choose_weight, fit_bag, set_bag
 from hf_rnn_multilabel.distillation import compute_logits
 from hf_rnn_multilabel.model.modeling_rnn_multilabel import BagOfTokens
@@ -191,11 +191,14 @@ def taught(build_tagger):
 def test_the_share_is_chosen_between_the_net_and_the_bag_alone(taught):
     build, tokenizer, texts, labels = taught
     net, tagger = build(bag_weight=0), build(bag_weight=0)
-    share = add_bag(tagger, tokenizer, texts, labels)
+    with mock.patch.object(bag_of_tokens, "choose_weight", wraps=choose_weight) as choose:
+        share = add_bag(tagger, tokenizer, texts, labels)
     ids = tokenizer(texts["train"])["input_ids"]
     alone = build(bag_weight=0)
     set_bag(alone, fit_bag(ids, labels["train"], len(tokenizer), 7), 1.0)
     logits = [compute_logits(model, tokenizer, texts["validation"]) for model in (net, alone, tagger)]
+    for given, expected in zip(choose.call_args.args, [*logits[:2], labels["validation"]], strict=True):
+        np.testing.assert_array_equal(given, expected)
     assert share == tagger.config.bag_weight == choose_weight(*logits[:2], labels["validation"]) > 0
     assert torch.equal(tagger.bag.weight, alone.bag.weight)
     taken = share * tagger.bag.shrinkage.numpy()

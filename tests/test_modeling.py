@@ -172,7 +172,7 @@ def test_the_bias_starts_at_the_log_odds_of_the_labels_and_a_loaded_one_stays(tm
     assert loaded.positive_weights.tolist() == [5, 5, 5]
 
 
-def test_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch):
+def test_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch, poisoned_memory):
     model = build_tagger(thresholds={"LABEL_1": 0.3}, bag_weight=1.0)
     model.save_pretrained(tmp_path)
     loaded = RnnMultilabelForSequenceClassification.from_pretrained(
@@ -183,7 +183,7 @@ def test_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch):
     outputs = loaded(batch["input_ids"], batch["attention_mask"], labels=torch.ones(3, 5))
     assert outputs.logits.shape == (3, 5)
     outputs.loss.backward()
-    assert loaded.classifier.weight.grad.any()
+    assert outputs.logits.isfinite().all() and loaded.classifier.weight.grad.any()
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
