@@ -61,6 +61,7 @@ RECIPES: dict[str, list[str]] = {
     "pruned and averaged, bag of tokens": SMALL,
     "pruned and averaged, bag of tokens, retrained": [*SMALL, "--retrain_with_validation", "true"],
     "pretrained": ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
+    "pretrained, bag of tokens": ["--model_name_or_path", "{cells}/encoders/{set}", *BAG],
     "pretrained from embeddings, 512 tokens": [*LONG_TEXTS, *NO_BAG],
     "pretrained from embeddings, 512 tokens, bag of tokens": [*LONG_TEXTS, *BAG],
     # One technique more.
