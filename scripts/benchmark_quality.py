@@ -62,6 +62,9 @@ RECIPES: dict[str, list[str]] = {
     "pruned and averaged, bag of tokens, retrained": [*SMALL, "--retrain_with_validation", "true"],
     "pretrained": ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
     "pretrained, bag of tokens": ["--model_name_or_path", "{cells}/encoders/{set}", *BAG],
+    "pretrained, bag of tokens, retrained": [
+        *("--model_name_or_path", "{cells}/encoders/{set}", *BAG, "--retrain_with_validation", "true"),
+    ],
     "pretrained from embeddings, 512 tokens": [*LONG_TEXTS, *NO_BAG],
     "pretrained from embeddings, 512 tokens, bag of tokens": [*LONG_TEXTS, *BAG],
     # One technique more.
