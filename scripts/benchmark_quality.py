@@ -60,6 +60,10 @@ RECIPES: dict[str, list[str]] = {
     "pruned and averaged": PRUNED_AND_AVERAGED,
     "pruned and averaged, bag of tokens": SMALL,
     "pruned and averaged, bag of tokens, retrained": [*SMALL, "--retrain_with_validation", "true"],
+    "pruned and averaged, bag of tokens, taught by three": [
+        *(*SMALL, "--teacher"),
+        *(f"{{cells}}/{{set}}/pruned and averaged, bag of tokens/{seed}" for seed in range(3)),
+    ],
     "pretrained": ["--model_name_or_path", "{cells}/encoders/{set}", *NO_BAG],
     "pretrained, bag of tokens": ["--model_name_or_path", "{cells}/encoders/{set}", *BAG],
     "pretrained, bag of tokens, retrained": [

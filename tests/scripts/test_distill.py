@@ -24,7 +24,7 @@ from helpers import (
 )
 from huggingface_hub.errors import StrictDataclassError
 from scipy.special import expit
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hf_rnn_multilabel.distillation import label_order
 from hf_rnn_multilabel.model_card import build_card
@@ -188,6 +188,16 @@ def test_a_fine_tuned_encoder_is_better_than_chance_and_knows_no_unknown_label(t
                 distill.fine_tune(other, str(encoder), tmp_path / "made", **more, **settings | changed)
     assert list(found) == ["validation"] and {row["model"] for row in found["validation"]} == {"encoder"}
     assert max(row["f1_micro"] for row in found["validation"]) > 0.9
+
+
+def test_a_fine_tuned_encoder_starts_at_the_shares_of_the_labels(tmp_path, encoder, files):
+    args = distill.DataArguments(train_file=files["train"], validation_file=files["validation"])
+    data = distill.read_data(args, distill.CardArguments(), seed=0)
+    settings = {"num_train_epochs": 1, "learning_rate": 1e-9, "use_cpu": True, "disable_tqdm": True}
+    distill.fine_tune(data, str(encoder), tmp_path / "made", **settings)
+    made = AutoModelForSequenceClassification.from_pretrained(tmp_path / "made")
+    shares = data.labels["train"].mean(0)
+    np.testing.assert_allclose(made.classifier.bias.detach(), np.log(shares / (1 - shares)), rtol=1e-4)
 
 
 def test_other_texts_are_not_taken_from_the_cache(tmp_path, teacher):
