@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from .model.pipeline_rnn_multilabel import MultiLabelTaggingPipeline
 
 
@@ -39,11 +41,15 @@ class TaggerEnsemble:
 
     def __call__(self, texts: Sequence[str], batch_size: int | None = None) -> list[list[dict[str, Any]]]:
         """The tags of each text, highest score first, as the pipeline gives them for a list."""
+        return self.taggers[0].postprocess({"logits": self.logits(texts, batch_size)}, **self._postprocessing)
+
+    def logits(self, texts: Sequence[str], batch_size: int | None = None) -> torch.Tensor:
+        """The mean of the nets' logits, (texts, labels) float32; the labels are in the order of the first net's."""
         first, *others = self.taggers
         logits = first.logits(texts, batch_size)  # (texts, labels)
         for tagger, order in zip(others, self._orders[1:], strict=True):
             logits += tagger.logits(texts, batch_size)[:, order]
-        return first.postprocess({"logits": logits / len(self.taggers)}, **self._postprocessing)
+        return logits / len(self.taggers)
 
     def _order(self, tagger: MultiLabelTaggingPipeline) -> list[int]:
         """Where a net has the labels of the first one."""

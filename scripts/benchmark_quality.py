@@ -3,10 +3,11 @@
     python scripts/benchmark_quality.py --data ../shared/data --encoder path/to/MiniLM-L6 --output_dir outputs/quality
     python scripts/benchmark_quality.py --data ... --encoder ... --sets goemotions --recipes averaged --output_dir ...
 
-Every cell is one run of `train.py` or `distill.py` with the recipe's arguments, of the linear model, or of the
-fine-tuned encoder. A cell that has its `metrics.json` is not run again, so a stopped benchmark goes on, and several
-processes may share the output folder if each has cells of its own; but for the pretrained ones, whose encoder all
-seeds of a set share, and whose seconds are without it. benchmark_quality.json has all cells of the folder.
+Every cell is one run of `train.py` or `distill.py` with the recipe's arguments, of the linear model, of the fine-tuned
+encoder, or of finished cells as one tagger. A cell that has its `metrics.json` is not run again, so a stopped
+benchmark goes on, and several processes may share the output folder if each has cells of its own; but for the
+pretrained ones, whose encoder all seeds of a set share, and whose seconds are without it. benchmark_quality.json has
+all cells of the folder.
 """
 
 import json
@@ -25,9 +26,11 @@ from train import evaluate_all
 from train_arguments import CardArguments, DataArguments
 from train_data import SPLITS, read_data
 from train_output import METRICS
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, pipeline
 
 from hf_rnn_multilabel.baseline import linear_scores
+from hf_rnn_multilabel.ensemble import TaggerEnsemble
+from hf_rnn_multilabel.metrics.multilabel.multilabel import apply_thresholds, decision_metrics
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
@@ -101,6 +104,12 @@ RECIPES: dict[str, list[str]] = {
     "dropout .1": [*EMBEDDINGS, "--embedding_dropout", "0.1", "--classifier_dropout", "0.1"],
     "dropout .4": [*EMBEDDINGS, *MORE_DROPOUT],
 }
+# Cells that tag together, as `tag.py --model a b` does.
+TOGETHER = {
+    "pretrained and embeddings together": [
+        *("{cells}/{set}/pretrained, bag of tokens/{seed}", "{cells}/{set}/embeddings, bag of tokens/{seed}"),
+    ],
+}
 # What `--settings` may not say: it comes from the benchmark's own arguments.
 DECIDED = {"output_dir", "seed", "bf16", "use_cpu", "disable_tqdm", "unknown_labels"}
 DECIDED |= {f"{split}_file" for split in SPLITS}
@@ -124,7 +133,7 @@ class Arguments:
     sets: list[str] = field(default_factory=lambda: ["goemotions", "reuters21578"], metadata={"help": "Of `data`."})
     recipes: list[str] = field(
         default_factory=lambda: [LINEAR, FINE_TUNED, "default", "embeddings"],
-        metadata={"help": f"Of {[LINEAR, FINE_TUNED, *RECIPES]}."},
+        metadata={"help": f"Of {[LINEAR, FINE_TUNED, *RECIPES, *TOGETHER]}."},
     )
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "Of the net, and of a split-off."})
     encoder: str | None = field(default=None, metadata={"help": "A pretrained encoder, as MiniLM-L6's folder."})
@@ -152,8 +161,9 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
             set without files.
         RuntimeError: if the run fails; its log is in the folder's `log.txt`.
     """
-    if recipe not in (*RECIPES, LINEAR, FINE_TUNED):
-        raise ValueError(f"No recipe {recipe!r}; give some of {[*RECIPES, LINEAR, FINE_TUNED]}.")
+    known = [LINEAR, FINE_TUNED, *RECIPES, *TOGETHER]
+    if recipe not in known:
+        raise ValueError(f"No recipe {recipe!r}; give some of {known}.")
     needs_encoder = recipe == FINE_TUNED or any(
         "{encoder}" in each or "encoders from embeddings" in each for each in RECIPES.get(recipe, [])
     )
@@ -172,6 +182,11 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
         settings: dict[str, Any] = {"learning_rate": 1e-4, "seed": seed, "use_cpu": True, "bf16": args.bf16}
         settings["disable_tqdm"] = True
         fine_tune(data, str(args.encoder), folder, name=FINE_TUNED, **settings)
+    elif recipe in TOGETHER:
+        members = [Path(each.format(cells=args.output_dir, set=name, seed=seed)) for each in TOGETHER[recipe]]
+        for member in members:
+            need_cell(recipe, member)
+        run_together(data_args, members, seed, folder)
     else:
         values = {"encoder": args.encoder, "seed": seed, "set": name, "cells": args.output_dir}
         # The last one counts: what the recipe says.
@@ -183,15 +198,17 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
                 texts = ["--train_file", given["train_file"], *args.texts]
                 run_script("pretrain.py", encoder, [*texts, *(each.format(**values) for each in told)], args)
         for each in RECIPES[recipe]:
-            if each.startswith("{cells}") and not Path(each.format(**values), METRICS).exists():
-                raise ValueError(
-                    f"The recipe {recipe!r} starts from {each.format(**values)}, which is not finished; run that cell "
-                    "first."
-                )
+            if each.startswith("{cells}"):
+                need_cell(recipe, Path(each.format(**values)))
         more += [part for key, value in given.items() for part in (f"--{key}", value)]
         more += ["--unknown_labels", "drop", "--seed", str(seed)]
         script = "distill.py" if "--teacher" in more else "train.py"
         run_script(script, folder, more, args)
+
+
+def need_cell(recipe: str, folder: Path) -> None:
+    if not (folder / METRICS).exists():
+        raise ValueError(f"The recipe {recipe!r} starts from {folder}, which is not finished; run that cell first.")
 
 
 def run_script(script: str, folder: Path, more: list[str], args: Arguments) -> None:
@@ -215,6 +232,26 @@ def run_linear(data_args: DataArguments, seed: int, folder: Path) -> None:
     results = evaluate_all(LINEAR, dict(zip(held_out, found, strict=True)), data.labels, data.encoding.label_names)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METRICS).write_text(json.dumps(results | {"train_seconds": seconds}, indent=2) + "\n")
+
+
+def run_together(data_args: DataArguments, members: list[Path], seed: int, folder: Path) -> None:
+    """The cells' taggers as one, each label at the ensemble's own threshold."""
+    data = read_data(data_args, CardArguments(), seed)
+    taggers = [pipeline("multi-label-tagging", model=str(member)) for member in members]  # type: ignore[call-overload]
+    ensemble = TaggerEnsemble(taggers)
+    held_out = [split for split in SPLITS[1:] if split in data.texts]
+    scores = {split: ensemble.logits(data.texts[split]).sigmoid().numpy() for split in held_out}
+    results = evaluate_all(folder.parent.name, scores, data.labels, ensemble.label_names)
+    for split, found in scores.items():
+        tags = apply_thresholds(found, list(ensemble.thresholds.values()))
+        own = next(row for row in results[split] if row["thresholds"] == "one per label")
+        own |= decision_metrics(tags, data.labels[split])
+    parameters = sum(tagger.model.num_parameters() for tagger in taggers)
+    seconds = sum(read_cell(member)["train_seconds"] for member in members)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METRICS).write_text(
+        json.dumps(results | {"parameters": parameters, "train_seconds": seconds}, indent=2) + "\n"
+    )
 
 
 def read_cell(folder: Path) -> dict[str, Any]:

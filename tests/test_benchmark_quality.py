@@ -129,7 +129,7 @@ def test_a_cell_that_is_finished_is_not_run_again(tmp_path, capsys):
 
 def test_recipes_that_cannot_be_run_are_refused_in_words(tmp_path):
     args = quality.Arguments(data=str(tmp_path), output_dir=str(tmp_path))
-    with pytest.raises(ValueError, match=r"No recipe 'magic'; give some of \['default'"):
+    with pytest.raises(ValueError, match=r"No recipe 'magic'; give some of \['TF-IDF"):
         quality.run_cell(args, "lamps", "magic", 0, tmp_path)
     with pytest.raises(ValueError, match="'embeddings' needs a pretrained encoder; give its folder with `--encoder`"):
         quality.run_cell(args, "lamps", "embeddings", 0, tmp_path)
@@ -155,7 +155,14 @@ def test_settings_are_those_of_a_recipe_that_says_nothing_of_them(tmp_path, sets
     assert found == {"embeddings": (2, 0.4), "dropout .1": (2, 0.1)}
 
 
-@pytest.mark.parametrize(("recipe", "first"), [("expected F1", "embeddings"), ("taught", "fine-tuned encoder")])
+@pytest.mark.parametrize(
+    ("recipe", "first"),
+    [
+        ("expected F1", "embeddings"),
+        ("taught", "fine-tuned encoder"),
+        ("pretrained and embeddings together", "pretrained, bag of tokens"),
+    ],
+)
 def test_a_recipe_that_goes_on_from_another_cell_asks_for_it(tmp_path, sets, recipe, first):
     args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), encoder=str(tmp_path / "outer"))
     with pytest.raises(
@@ -207,7 +214,7 @@ def test_the_encoder_is_pretrained_once_for_all_seeds(tmp_path, sets, recipe, en
     assert [cell["recipe"] for cell in quality.collect(tmp_path)] == [recipe, recipe]
 
 
-def test_a_net_and_the_linear_model_are_trained_and_collected(tmp_path, sets):
+def test_a_net_the_linear_model_and_nets_together_are_collected(tmp_path, sets):
     small = ["--hidden_size", "4", "--embedding_size", "4", "--use_cpu", "true"]
     args = quality.Arguments(
         data=str(sets), output_dir=str(tmp_path / "out"), threads=1, settings=["num_train_epochs=1"]
@@ -222,3 +229,15 @@ def test_a_net_and_the_linear_model_are_trained_and_collected(tmp_path, sets):
     assert linear["test"]["micro-F1, one for all"] == 1 and linear["parameters"] is None
     assert net["test"]["P@5"] is None and "|  |" in quality.summary([net])
     assert net["parameters"] > 0 and 0 <= net["validation"]["P@1"] <= 1
+
+    # The same net twice, at thresholds of its own that give every tag.
+    config = tmp_path / "out" / "lamps" / "small" / "0" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"thresholds": 0.0}))
+    with mock.patch.dict(quality.TOGETHER, {"both": ["{cells}/{set}/small/{seed}"] * 2}):
+        quality.run_cell(args, "lamps", "both", 0, tmp_path / "out" / "lamps" / "both" / "0")
+    rows = json.loads((tmp_path / "out" / "lamps" / "both" / "0" / "metrics.json").read_text())["test"]
+    assert [row["recall_micro"] == 1 for row in rows if row["thresholds"] == "one per label"] == [True]
+    (both,) = (cell for cell in quality.collect(tmp_path / "out") if cell["recipe"] == "both")
+    assert both["parameters"] == 2 * net["parameters"] and both["train_seconds"] == 2 * net["train_seconds"]
+    for figure in ("micro-F1, one for all", "P@1"):
+        assert both["test"][figure] == pytest.approx(net["test"][figure])
