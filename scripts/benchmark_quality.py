@@ -63,6 +63,7 @@ RECIPES: dict[str, list[str]] = {
     "pruned and averaged": PRUNED_AND_AVERAGED,
     "pruned and averaged, bag of tokens": SMALL,
     "pruned and averaged, bag of tokens, retrained": [*SMALL, "--retrain_with_validation", "true"],
+    "pruned and averaged, bag of tokens, taught": [*SMALL, "--teacher", "{cells}/{set}/fine-tuned encoder/0"],
     "pruned and averaged, bag of tokens, taught by three": [
         *(*SMALL, "--teacher"),
         *(f"{{cells}}/{{set}}/pruned and averaged, bag of tokens/{seed}" for seed in range(3)),
