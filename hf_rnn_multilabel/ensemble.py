@@ -1,7 +1,7 @@
 """Several taggers as one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -43,8 +43,9 @@ class TaggerEnsemble:
         """The tags of each text, highest score first, as the pipeline gives them for a list."""
         return self.taggers[0].postprocess({"logits": self.logits(texts, batch_size)}, **self._postprocessing)
 
-    def logits(self, texts: Sequence[str], batch_size: int | None = None) -> torch.Tensor:
+    def logits(self, texts: Iterable[str], batch_size: int | None = None) -> torch.Tensor:
         """The mean of the nets' logits, (texts, labels) float32; the labels are in the order of the first net's."""
+        texts = list(texts)
         first, *others = self.taggers
         logits = first.logits(texts, batch_size)  # (texts, labels)
         for tagger, order in zip(others, self._orders[1:], strict=True):

@@ -11,7 +11,7 @@ rows of six sets of 5 to 8,207 labels, a tenth of a positive kept most of micro-
 
 How far a label's own threshold is to be trusted differs: a net's scores are nearly calibrated, and the expected one is
 better up to hundreds of positives; a linear model's are not. So the rows say it: several strengths are cross-fitted,
-and their thresholds averaged by exponential weights (Dalalyan & Tsybakov 2008).
+and their thresholds averaged by exponential weights (after Dalalyan & Tsybakov 2008).
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def tune(
             label's own best F1, and "one_macro" for a label without a positive; "shrunk": the same, drawn, the fewer
             positives the label has, toward the best F1 that its calibrated scores expect, and, the fewer positives
             they expect, on toward the point half-way between "one_micro" and "one_macro"; all in log-odds.
-        shrinkage: of "shrunk", the number of positives at which a label's own threshold weighs half; else the mean
+        shrinkage: of "shrunk", the number of positives at which a label's own threshold weighs half. None: the mean
             over several, weighted by the micro- and macro-F1 that they have when the rows are cross-fitted.
 
     Returns:
@@ -135,7 +135,10 @@ def _shrunk(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, s
 
 
 def _fitted_weights(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Of `SHRINKAGES`, by the sum of micro- and macro-F1 on rows that the thresholds were not tuned on; sum to 1."""
+    """Of `SHRINKAGES`, by the sum of micro- and macro-F1 on rows that the thresholds were not tuned on; sum to 1.
+
+    The probabilities are of all rows: two numbers for all labels know little of a fold.
+    """
     # A row of which nothing is known must not move the others to another fold.
     known = (labels != UNKNOWN).any(1)
     scores, labels, probabilities = scores[known], labels[known], probabilities[known]

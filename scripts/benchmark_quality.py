@@ -63,6 +63,7 @@ RECIPES: dict[str, list[str]] = {
     "pruned and averaged": PRUNED_AND_AVERAGED,
     "pruned and averaged, bag of tokens": SMALL,
     "pruned and averaged, bag of tokens, retrained": [*SMALL, "--retrain_with_validation", "true"],
+    # For sets with a validation split: elsewhere these teachers have seen validation rows of other seeds.
     "pruned and averaged, bag of tokens, taught": [*SMALL, "--teacher", "{cells}/{set}/fine-tuned encoder/0"],
     "pruned and averaged, bag of tokens, taught by three": [
         *(*SMALL, "--teacher"),
@@ -112,7 +113,7 @@ TOGETHER = {
     ],
 }
 # What `--settings` may not say: it comes from the benchmark's own arguments.
-DECIDED = {"output_dir", "seed", "bf16", "use_cpu", "disable_tqdm", "unknown_labels"}
+DECIDED = {"output_dir", "seed", "validation_share", "bf16", "use_cpu", "disable_tqdm", "unknown_labels"}
 DECIDED |= {f"{split}_file" for split in SPLITS}
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
@@ -209,7 +210,7 @@ def run_cell(args: Arguments, name: str, recipe: str, seed: int, folder: Path) -
 
 def need_cell(recipe: str, folder: Path) -> None:
     if not (folder / METRICS).exists():
-        raise ValueError(f"The recipe {recipe!r} starts from {folder}, which is not finished; run that cell first.")
+        raise ValueError(f"The recipe {recipe!r} needs {folder}, which is not finished; run that cell first.")
 
 
 def run_script(script: str, folder: Path, more: list[str], args: Arguments) -> None:

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,17 +96,23 @@ class DistillationArguments:
     teacher_batch_size: int = field(default=32, metadata={"help": "Texts in a batch of the teacher."})
 
 
-def start_from_shares(model: PreTrainedModel, shares: list[float]) -> None:
-    """Starts a classifier at the shares of its labels: their log-odds become its last layer's bias, if it has one.
+def start_from_shares(model: PreTrainedModel, shares: list[float], new: Collection[str]) -> None:
+    """Starts a new head at the shares of its labels: their log-odds become its bias, if it has one.
 
     From scores of one half, a small learning rate spends a thousand steps on the absence of rare labels alone.
 
+    Args:
+        model: the classifier, changed in place.
+        shares: of the texts with each label, in the order of the logits; taken as 1e-4 at least, 1 - 1e-4 at most.
+        new: names of the parameters that were not loaded; a loaded head stays as it is.
+
     Source: Lin et al. 2017, section 3.3.
     """
-    layers = [each for each in model.modules() if isinstance(each, torch.nn.Linear) and each.bias is not None]
-    heads = [each for each in layers if each.out_features == len(shares)]
+    layers = [layer for name, layer in model.named_modules() if f"{name}.bias" in new]
+    # The last one: before it, a head may have a layer that is as wide.
+    heads = [each for each in layers if isinstance(each, torch.nn.Linear) and each.out_features == len(shares)][-1:]
     with torch.no_grad():
-        for head in heads[-1:]:
+        for head in heads:
             head.bias.copy_(torch.logit(torch.tensor(shares), eps=1e-4))
 
 
@@ -164,14 +171,15 @@ def fine_tune(
     limit = min(max_length, tokenizer.model_max_length)
     dataset, _ = tokenize(data.dataset, tokenizer, data.text_column, max_length=limit)
     names = data.encoding.label_names
-    model = AutoModelForSequenceClassification.from_pretrained(
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
         encoder,
+        output_loading_info=True,
         dtype=torch.float32,
         problem_type="multi_label_classification",
         id2label=dict(enumerate(names)),
         label2id={label: index for index, label in enumerate(names)},
     )
-    start_from_shares(model, [data.encoding.frequencies[name] for name in names])
+    start_from_shares(model, [data.encoding.frequencies[name] for name in names], loading["missing_keys"])
     trainer = Trainer(
         model=model,
         args=args,

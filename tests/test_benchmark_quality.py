@@ -165,9 +165,7 @@ def test_settings_are_those_of_a_recipe_that_says_nothing_of_them(tmp_path, sets
 )
 def test_a_recipe_that_goes_on_from_another_cell_asks_for_it(tmp_path, sets, recipe, first):
     args = quality.Arguments(data=str(sets), output_dir=str(tmp_path / "out"), encoder=str(tmp_path / "outer"))
-    with pytest.raises(
-        ValueError, match=rf"starts from .*lamps/{first}/3, which is not finished; run that cell first"
-    ):
+    with pytest.raises(ValueError, match=rf"needs .*lamps/{first}/3, which is not finished; run that cell first"):
         quality.run_cell(args, "lamps", recipe, 3, tmp_path / "out" / "lamps" / recipe / "3")
 
 
@@ -230,13 +228,15 @@ def test_a_net_the_linear_model_and_nets_together_are_collected(tmp_path, sets):
     assert net["test"]["P@5"] is None and "|  |" in quality.summary([net])
     assert net["parameters"] > 0 and 0 <= net["validation"]["P@1"] <= 1
 
-    # The same net twice, at thresholds of its own that give every tag.
+    # The same net twice, at thresholds of its own that give no tag.
     config = tmp_path / "out" / "lamps" / "small" / "0" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"thresholds": 0.0}))
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"thresholds": 1.0}))
     with mock.patch.dict(quality.TOGETHER, {"both": ["{cells}/{set}/small/{seed}"] * 2}):
         quality.run_cell(args, "lamps", "both", 0, tmp_path / "out" / "lamps" / "both" / "0")
-    rows = json.loads((tmp_path / "out" / "lamps" / "both" / "0" / "metrics.json").read_text())["test"]
-    assert [row["recall_micro"] == 1 for row in rows if row["thresholds"] == "one per label"] == [True]
+    facts = json.loads((tmp_path / "out" / "lamps" / "both" / "0" / "metrics.json").read_text())
+    for split in ("validation", "test"):
+        recall = {row["thresholds"]: row["recall_micro"] for row in facts[split]}
+        assert recall["one per label"] == 0 < recall["one for all"]
     (both,) = (cell for cell in quality.collect(tmp_path / "out") if cell["recipe"] == "both")
     assert both["parameters"] == 2 * net["parameters"] and both["train_seconds"] == 2 * net["train_seconds"]
     for figure in ("micro-F1, one for all", "P@1"):

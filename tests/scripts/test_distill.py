@@ -24,7 +24,7 @@ from helpers import (
 )
 from huggingface_hub.errors import StrictDataclassError
 from scipy.special import expit
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, XLMRobertaConfig
 
 from hf_rnn_multilabel.distillation import label_order
 from hf_rnn_multilabel.model_card import build_card
@@ -198,6 +198,23 @@ def test_a_fine_tuned_encoder_starts_at_the_shares_of_the_labels(tmp_path, encod
     made = AutoModelForSequenceClassification.from_pretrained(tmp_path / "made")
     shares = data.labels["train"].mean(0)
     np.testing.assert_allclose(made.classifier.bias.detach(), np.log(shares / (1 - shares)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [BertConfig, XLMRobertaConfig])
+def test_only_a_new_head_starts_at_the_shares_of_the_labels(kind):
+    # The layers within are as wide as the head; XLM-RoBERTa's head comes before its encoder.
+    sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = AutoModelForSequenceClassification.from_config(kind(vocab_size=9, num_labels=4, **sizes))
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    distill.start_from_shares(model, [0.0, 0.5, 0.2, 1.0], new=[])
+    assert all(torch.equal(weights, before[name]) for name, weights in model.state_dict().items())
+
+    distill.start_from_shares(model, [0.0, 0.5, 0.2, 1.0], new=[name for name in before if "classifier" in name])
+    changed = {name for name, weights in model.state_dict().items() if not torch.equal(weights, before[name])}
+    (head,) = changed
+    assert head in ("classifier.bias", "classifier.out_proj.bias")
+    expected = np.log([1e-4 / 0.9999, 1, 0.2 / 0.8, 0.9999 / 1e-4])
+    np.testing.assert_allclose(model.state_dict()[head], expected, rtol=1e-3)
 
 
 def test_other_texts_are_not_taken_from_the_cache(tmp_path, teacher):
