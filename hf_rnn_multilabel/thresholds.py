@@ -10,8 +10,8 @@ many, that of the best micro-F1 hardly ever; it is half-way between them in log-
 rows of six sets of 5 to 8,207 labels, a tenth of a positive kept most of micro-F1 and of macro-F1.
 
 How far a label's own threshold is to be trusted differs: a net's scores are nearly calibrated, and the expected one is
-better up to hundreds of positives; a linear model's are not. So the rows say it: several strengths are cross-fitted,
-and their thresholds averaged by exponential weights (after Dalalyan & Tsybakov 2008).
+often better up to hundreds of positives; a linear model's are not. So the rows say it: several strengths are
+cross-fitted, and their thresholds averaged by exponential weights (after Dalalyan & Tsybakov 2008).
 """
 
 from collections.abc import Sequence

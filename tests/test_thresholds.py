@@ -115,8 +115,7 @@ def test_the_rows_say_how_far_a_label_is_drawn(bias, weak_is_nearer):
         logit(list(tune(scores, labels, list("abcd"), shrinkage=shrinkage).values())) for shrinkage in (None, 3, 1000)
     )
     assert ((found - weak) * (found - strong) <= 0).all()
-    assert (np.abs(found - weak) < np.abs(found - strong)).all() == weak_is_nearer
-    assert (np.abs(found - weak) > np.abs(found - strong)).all() != weak_is_nearer
+    assert ((np.abs(found - weak) < np.abs(found - strong)) == weak_is_nearer).all()
 
 
 def test_the_strengths_weigh_by_micro_and_macro_f1_on_the_rows_that_were_left_out(monkeypatch):
@@ -375,5 +374,5 @@ def test_thousands_of_labels_take_seconds():
     labels = (generator.random(scores.shape) < 0.002).astype(np.float32)
     started = time.process_time()
     thresholds = tune(scores, labels, [str(index) for index in range(8207)])
-    assert time.process_time() - started < 40
+    assert time.process_time() - started < 30
     assert len(thresholds) == 8207
