@@ -47,14 +47,22 @@ def sets(tmp_path):
     return tmp_path / "data"
 
 
-def test_the_table_of_the_readme_is_that_of_the_measured_cells():
+def test_the_tables_of_all_figures_are_those_of_the_measured_cells():
+    text = (ROOT / "scripts" / "benchmark_quality.md").read_text()
     cells = json.loads((ROOT / "scripts" / "benchmark_quality.json").read_text())
-    assert quality.summary(cells) in (ROOT / "README.md").read_text()
+    assert quality.summary(cells) in text
+    ablation = json.loads((ROOT / "scripts" / "benchmark_ablation.json").read_text())
+    assert quality.comparison(ablation) in text
 
 
-def test_the_comparison_of_contributing_is_that_of_the_measured_cells():
-    cells = json.loads((ROOT / "scripts" / "benchmark_ablation.json").read_text())
-    assert quality.comparison(cells) in (ROOT / "CONTRIBUTING.md").read_text()
+def test_the_table_of_the_readme_is_a_part_of_it_with_the_rivals_of_every_set():
+    cells = json.loads((ROOT / "scripts" / "benchmark_quality.json").read_text())
+    header, ruler, *measured = quality.summary(cells).splitlines()
+    text = (ROOT / "README.md").read_text()
+    shown = text[text.index(f"{header}\n{ruler}\n") :].split("\n\n")[0].splitlines()[2:]
+    assert shown == [row for row in measured if row in shown]
+    owed = (quality.LINEAR, quality.FINE_TUNED, "default")
+    assert {row for row in measured if row.split(" | ")[1] in owed} < set(shown)
 
 
 def test_a_retrained_net_has_the_time_of_both_trainings_and_no_validation_figures(tmp_path):
