@@ -10,8 +10,9 @@ many, that of the best micro-F1 hardly ever; it is half-way between them in log-
 rows of six sets of 5 to 8,207 labels, a tenth of a positive kept most of micro-F1 and of macro-F1.
 
 How far a label's own threshold is to be trusted differs: a net's scores are nearly calibrated, and the expected one is
-often better up to hundreds of positives; a linear model's are not. So the rows say it: several strengths are
-cross-fitted, and their thresholds averaged by exponential weights (after Dalalyan & Tsybakov 2008).
+often better up to hundreds of positives; a linear model's are not. And where most of thousands of labels have no
+positive among the rows, the one threshold of the best micro-F1 may be the better bargain for all. So the rows say it:
+several strengths and that one are cross-fitted, and averaged by exponential weights (after Dalalyan & Tsybakov 2008).
 """
 
 from collections.abc import Sequence
@@ -52,7 +53,8 @@ def tune(
             positives the label has, toward the best F1 that its calibrated scores expect, and, the fewer positives
             they expect, on toward the point half-way between "one_micro" and "one_macro"; all in log-odds.
         shrinkage: of "shrunk", the number of positives at which a label's own threshold weighs half. None: the mean
-            over several, weighted by the micro- and macro-F1 that they have when the rows are cross-fitted.
+            over several and "one_micro", weighted by the micro- and macro-F1 that they have when the rows are
+            cross-fitted.
 
     Returns:
         a threshold for each label; a score equal to it is a tag.
@@ -68,10 +70,11 @@ def tune(
         raise ValueError(f"`shrinkage` is {shrinkage}; it must be a number of positives, 0 or more.")
     if method == "shrunk":
         probabilities = calibrated(scores, labels)
-        shrinkages, weights = np.array([shrinkage]), np.ones(1)
         if shrinkage is None:
-            shrinkages, weights = SHRINKAGES, _fitted_weights(scores, labels, probabilities)
-        thresholds = expit(weights @ _shrunk(scores, labels, probabilities, shrinkages))
+            weights = _fitted_weights(scores, labels, probabilities)
+            thresholds = expit(weights @ _candidates(scores, labels, probabilities))
+        else:
+            thresholds = expit(_shrunk(scores, labels, probabilities, np.array([shrinkage]))[0])
     elif method == "per_label":
         thresholds = best_threshold_per_label(scores, labels, where_absent=best_threshold_macro(scores, labels))
     else:
@@ -134,8 +137,14 @@ def _shrunk(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, s
     return _drawn(own, expected, (labels == 1).sum(0), shrinkages[:, None])
 
 
+def _candidates(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The log-odds of each label's threshold for each of `SHRINKAGES`, and of "one_micro", (candidates, labels)."""
+    one_micro = np.full((1, scores.shape[1]), _log_odds(best_threshold(scores, labels)))
+    return np.concatenate([_shrunk(scores, labels, probabilities, SHRINKAGES), one_micro])
+
+
 def _fitted_weights(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Of `SHRINKAGES`, by the sum of micro- and macro-F1 on rows that the thresholds were not tuned on; sum to 1.
+    """Of the candidates, by the sum of micro- and macro-F1 on rows that the thresholds were not tuned on; sum to 1.
 
     The probabilities are of all rows: two numbers for all labels know little of a fold.
     """
@@ -143,13 +152,13 @@ def _fitted_weights(scores: np.ndarray, labels: np.ndarray, probabilities: np.nd
     known = (labels != UNKNOWN).any(1)
     scores, labels, probabilities = scores[known], labels[known], probabilities[known]
     folds = np.random.default_rng(0).permutation(len(scores)) % FOLDS
-    hits, given = np.zeros((2, len(SHRINKAGES), labels.shape[1]))
+    hits, given = np.zeros((2, len(SHRINKAGES) + 1, labels.shape[1]))
     for fold in range(FOLDS):
         held_out, kept = folds == fold, folds != fold
         if not kept.any():  # there is one row
             continue
         truth = labels[held_out]
-        for index, log_odds in enumerate(_shrunk(scores[kept], labels[kept], probabilities[kept], SHRINKAGES)):
+        for index, log_odds in enumerate(_candidates(scores[kept], labels[kept], probabilities[kept])):
             tags = (scores[held_out] >= expit(log_odds)) & (truth != UNKNOWN)
             hits[index] += (tags & (truth == 1)).sum(0)
             given[index] += tags.sum(0)

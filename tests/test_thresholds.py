@@ -100,6 +100,10 @@ def test_shrunk_goes_from_per_label_to_what_the_scores_expect():
     assert tune(SCORES, LABELS, NAMES, "shrunk", shrinkage=1e12) == pytest.approx(expected)
 
 
+# What is cross-fitted, as arguments.
+CANDIDATES = [*({"shrinkage": shrinkage} for shrinkage in SHRINKAGES), {"method": "one_micro"}]
+
+
 def rows_of_four_labels(bias):
     """Scores that are calibrated but for the bias of each label, in log-odds, of some ten positives a label."""
     generator = np.random.default_rng(0)
@@ -118,7 +122,20 @@ def test_the_rows_say_how_far_a_label_is_drawn(bias, weak_is_nearer):
     assert ((np.abs(found - weak) < np.abs(found - strong)) == weak_is_nearer).all()
 
 
-def test_the_strengths_weigh_by_micro_and_macro_f1_on_the_rows_that_were_left_out(monkeypatch):
+def test_where_most_labels_lack_a_positive_the_one_threshold_for_all_is_taken():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(-8, 2, (200, 1000))
+    scores = 1 / (1 + np.exp(-logits))
+    labels = (generator.random(scores.shape) < 1 / (1 + np.exp(-1.5 * logits))).astype(int)
+    assert (labels == 1).any(0).mean() < 0.1
+    names = [str(number) for number in range(1000)]
+    for_all, strong = tune(scores, labels, names, "one_micro")["0"], tune(scores, labels, names, shrinkage=1000)
+    found = logit(list(tune(scores, labels, names).values()))
+    assert found == pytest.approx(logit(for_all), abs=0.05)
+    assert np.abs(logit(list(strong.values())) - logit(for_all)).max() > 0.5
+
+
+def test_the_candidates_weigh_by_micro_and_macro_f1_on_the_rows_that_were_left_out(monkeypatch):
     # Else each fold would here be calibrated on its own rows.
     monkeypatch.setattr(
         "hf_rnn_multilabel.thresholds.calibrated",
@@ -128,15 +145,15 @@ def test_the_strengths_weigh_by_micro_and_macro_f1_on_the_rows_that_were_left_ou
     labels[::7, 0] = UNKNOWN
     folds = np.random.default_rng(0).permutation(len(scores)) % 5
     gains, log_odds = [], []
-    for shrinkage in SHRINKAGES:
+    for candidate in CANDIDATES:
         tags = np.zeros(scores.shape, bool)
         for fold in range(5):
             kept = folds != fold
-            limits = list(tune(scores[kept], labels[kept], list("abcd"), shrinkage=shrinkage).values())
+            limits = list(tune(scores[kept], labels[kept], list("abcd"), **candidate).values())
             tags[~kept] = apply_thresholds(scores[~kept], limits)
         found = decision_metrics(tags, labels)
         gains.append(found["f1_micro"] + found["f1_macro"])
-        log_odds.append(logit(list(tune(scores, labels, list("abcd"), shrinkage=shrinkage).values())))
+        log_odds.append(logit(list(tune(scores, labels, list("abcd"), **candidate).values())))
     weights = np.exp(100 * np.array(gains))
     expected = weights / weights.sum() @ np.array(log_odds)
     assert logit(list(tune(scores, labels, list("abcd")).values())) == pytest.approx(expected)
@@ -149,9 +166,9 @@ def test_rows_of_which_nothing_is_known_leave_the_others_in_their_folds():
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 7])
-def test_few_rows_give_a_mean_of_all_strengths(rows):
+def test_few_rows_give_a_mean_of_all_candidates(rows):
     scores, labels = SCORES[:1].repeat(rows, 0), LABELS[:1].repeat(rows, 0)
-    of_each = [tune(scores, labels, NAMES, shrinkage=shrinkage)["calm"] for shrinkage in SHRINKAGES]
+    of_each = [tune(scores, labels, NAMES, **candidate)["calm"] for candidate in CANDIDATES]
     assert logit(tune(scores, labels, NAMES)["calm"]) == pytest.approx(np.mean(logit(of_each)))
 
 
