@@ -6,8 +6,7 @@ which its scores themselves expect the largest F1, once they are calibrated (the
 2013 and Lipton et al. 2014): that one needs no positive, only scores. A label of which the scores expect next to
 nothing is drawn on toward the one that is common to all, or every label of thousands would be given to its best text.
 Which common one is a bargain: that of the best macro-F1 tags rare labels often and costs micro-F1 where labels are
-many, that of the best micro-F1 hardly ever; it is half-way between them in log-odds. Cross-fitted on the validation
-rows of six sets of 5 to 8,207 labels, a tenth of a positive kept most of micro-F1 and of macro-F1.
+many, that of the best micro-F1 hardly ever; it is half-way between them in log-odds.
 
 How far a label's own threshold is to be trusted differs: a net's scores are nearly calibrated, and the expected one is
 often better up to hundreds of positives; a linear model's are not. And where most of thousands of labels have no
@@ -25,8 +24,8 @@ from sklearn.linear_model import LogisticRegression
 
 ThresholdMethod = Literal["one_micro", "one_macro", "per_label", "shrunk"]
 UNKNOWN = -100
-# Positives at which a label's own threshold and the expected one count the same: what is tried, in how many folds, and
-# the weight's exponent for an F1 of 1.
+# Positives at which a label's own threshold and the expected one count the same: what is tried beside "one_micro", in
+# how many folds, and the weight's exponent for a sum of micro- and macro-F1 of 1.
 SHRINKAGES = np.array([3, 10, 30, 100, 300, 1000])
 FOLDS = 5
 SHARPNESS = 100.0
@@ -51,7 +50,8 @@ def tune(
         method: "one_micro" and "one_macro": the one threshold of the best micro- or macro-F1; "per_label": each
             label's own best F1, and "one_macro" for a label without a positive; "shrunk": the same, drawn, the fewer
             positives the label has, toward the best F1 that its calibrated scores expect, and, the fewer positives
-            they expect, on toward the point half-way between "one_micro" and "one_macro"; all in log-odds.
+            they expect, on toward the point half-way between "one_micro" and "one_macro"; or toward "one_micro", if
+            that is better on rows left out; all in log-odds.
         shrinkage: of "shrunk", the number of positives at which a label's own threshold weighs half. None: the mean
             over several and "one_micro", weighted by the micro- and macro-F1 that they have when the rows are
             cross-fitted.
@@ -72,9 +72,9 @@ def tune(
         probabilities = calibrated(scores, labels)
         if shrinkage is None:
             weights = _fitted_weights(scores, labels, probabilities)
-            thresholds = expit(weights @ _candidates(scores, labels, probabilities))
+            thresholds = expit(weights @ _candidates(scores, labels, probabilities, SHRINKAGES))
         else:
-            thresholds = expit(_shrunk(scores, labels, probabilities, np.array([shrinkage]))[0])
+            thresholds = expit(_candidates(scores, labels, probabilities, np.array([shrinkage]))[0])
     elif method == "per_label":
         thresholds = best_threshold_per_label(scores, labels, where_absent=best_threshold_macro(scores, labels))
     else:
@@ -126,21 +126,18 @@ def calibrated(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def _shrunk(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, shrinkages: np.ndarray) -> np.ndarray:
-    """The log-odds of each label's threshold for each shrinkage, (shrinkages, labels)."""
+def _candidates(
+    scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, shrinkages: np.ndarray
+) -> np.ndarray:
+    """The log-odds of each label's threshold for each shrinkage, and then of "one_micro", (shrinkages + 1, labels)."""
     micro, macro = best_threshold(scores, labels), best_threshold_macro(scores, labels)
     common = (_log_odds(micro) + _log_odds(macro)) / 2
     expected = _log_odds(best_threshold_expected(scores, probabilities))
     expected_support = np.where(labels == UNKNOWN, 0, probabilities).sum(0)
     expected = _drawn(expected, common, expected_support, EXPECTED_SHRINKAGE)
     own = _log_odds(best_threshold_per_label(scores, labels, where_absent=macro))
-    return _drawn(own, expected, (labels == 1).sum(0), shrinkages[:, None])
-
-
-def _candidates(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The log-odds of each label's threshold for each of `SHRINKAGES`, and of "one_micro", (candidates, labels)."""
-    one_micro = np.full((1, scores.shape[1]), _log_odds(best_threshold(scores, labels)))
-    return np.concatenate([_shrunk(scores, labels, probabilities, SHRINKAGES), one_micro])
+    shrunk = _drawn(own, expected, (labels == 1).sum(0), shrinkages[:, None])
+    return np.vstack([shrunk, np.full(len(own), _log_odds(micro))])
 
 
 def _fitted_weights(scores: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -158,7 +155,7 @@ def _fitted_weights(scores: np.ndarray, labels: np.ndarray, probabilities: np.nd
         if not kept.any():  # there is one row
             continue
         truth = labels[held_out]
-        for index, log_odds in enumerate(_candidates(scores[kept], labels[kept], probabilities[kept])):
+        for index, log_odds in enumerate(_candidates(scores[kept], labels[kept], probabilities[kept], SHRINKAGES)):
             tags = (scores[held_out] >= expit(log_odds)) & (truth != UNKNOWN)
             hits[index] += (tags & (truth == 1)).sum(0)
             given[index] += tags.sum(0)
