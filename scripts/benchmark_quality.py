@@ -111,9 +111,6 @@ TOGETHER = {
     "pretrained and embeddings together": [
         *("{cells}/{set}/pretrained, bag of tokens/{seed}", "{cells}/{set}/embeddings, bag of tokens/{seed}"),
     ],
-    "pretrained from embeddings, 512 tokens, bag of tokens, three together": [
-        f"{{cells}}/{{set}}/pretrained from embeddings, 512 tokens, bag of tokens/{seed}" for seed in range(3)
-    ],
 }
 # What `--settings` may not say: it comes from the benchmark's own arguments.
 DECIDED = {"output_dir", "seed", "validation_share", "bf16", "use_cpu", "disable_tqdm", "unknown_labels"}
