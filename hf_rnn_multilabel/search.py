@@ -10,24 +10,30 @@ from transformers.integrations import is_optuna_available
 
 JOURNAL, TRIALS = "search.log", "search.json"
 STUDY = "settings"
-POOLINGS = ["max", "attention", "attention max", "mean max", "attention max label_attention"]
+CHOICES: dict[str, list[Any]] = {
+    "per_device_train_batch_size": [16, 32, 64],
+    "hidden_size": [128, 256, 512],
+    # Optuna chooses among strings, not among lists.
+    "pooling": ["max", "attention", "attention max", "mean max", "attention max label_attention"],
+}
+NUMBERS = ["learning_rate", "num_hidden_layers", "word_dropout"]
+NUMBERS += ["embedding_dropout", "hidden_dropout", "classifier_dropout"]
 
 
 def search_space(trial: Any) -> dict[str, Any]:
     """Settings of the training, by the names of `TrainingArguments`: the `hp_space` of `hyperparameter_search`."""
     return {
         "learning_rate": trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
-        "per_device_train_batch_size": trial.suggest_categorical("per_device_train_batch_size", [16, 32, 64]),
+        "per_device_train_batch_size": choose(trial, "per_device_train_batch_size"),
     }
 
 
 def model_settings(trial: Any) -> dict[str, Any]:
     """Settings of the net, by the names of `RnnMultilabelConfig`: for the `model_init` of a `Trainer`."""
     return {
-        "hidden_size": trial.suggest_categorical("hidden_size", [128, 256, 512]),
+        "hidden_size": choose(trial, "hidden_size"),
         "num_hidden_layers": trial.suggest_int("num_hidden_layers", 1, 2),
-        # Optuna chooses among strings, not among lists.
-        "pooling": trial.suggest_categorical("pooling", POOLINGS).split(),
+        "pooling": choose(trial, "pooling").split(),
         "word_dropout": trial.suggest_float("word_dropout", 0.0, 0.3),
         "embedding_dropout": trial.suggest_float("embedding_dropout", 0.0, 0.6),
         "hidden_dropout": trial.suggest_float("hidden_dropout", 0.0, 0.6),
@@ -35,7 +41,19 @@ def model_settings(trial: Any) -> dict[str, Any]:
     }
 
 
-def search(trainer: Trainer, trials: int, folder: str | Path) -> dict[str, Any]:
+def choose(trial: Any, name: str) -> Any:
+    return trial.suggest_categorical(name, CHOICES[name])
+
+
+def parameters_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `best_settings`, of more settings than are searched; without choices that the space lacks."""
+    pooling = settings["pooling"]
+    joined = settings | {"pooling": pooling if isinstance(pooling, str) else " ".join(pooling)}
+    chosen = {name: joined[name] for name, choices in CHOICES.items() if joined[name] in choices}
+    return chosen | {name: joined[name] for name in NUMBERS}
+
+
+def search(trainer: Trainer, trials: int, folder: str | Path, first: dict[str, Any] | None = None) -> dict[str, Any]:
     """Trials by `Trainer.hyperparameter_search`; a search that was stopped goes on with those that are missing.
 
     A trial's value is that of the best of its evaluations. It ends early where it is below the median of the earlier
@@ -47,6 +65,9 @@ def search(trainer: Trainer, trials: int, folder: str | Path) -> dict[str, Any]:
         trials: how many, with those that the folder knows already.
         folder: there the settings and the value of each trial are written to search.json, and Optuna keeps its
             journal.
+        first: settings that are tried before others are drawn, by the names of `search_space` and `model_settings`,
+            so that the best is no worse than they are; more in it is not looked at, and what is a choice that the
+            space lacks is drawn.
 
     Returns:
         `settings` of the best trial, as `best_settings` takes them, its `value`, the `metric`, and the `trials` made.
@@ -87,6 +108,8 @@ def search(trainer: Trainer, trials: int, folder: str | Path) -> dict[str, Any]:
     # A trial that was interrupted is none of them.
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     missing = trials - len(study.get_trials(states=done))
+    if first is not None and not study.get_trials(states=(*done, TrialState.WAITING)):
+        study.enqueue_trial(parameters_of(first))
     if missing > 0:
         trainer.hyperparameter_search(
             hp_space=search_space,

@@ -21,7 +21,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from scipy.special import expit
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data
-from train_model import make_model, make_tokenizer, takes_bag, tokenizer_origin
+from train_model import head_settings, make_model, make_tokenizer, takes_bag, tokenizer_origin
 from train_output import METRICS, last_checkpoint, prepare_output
 from train_settings import agree_on_batches, embedding_rate_for, fill_in
 from transformers import (
@@ -350,7 +350,8 @@ def search_settings(
         callbacks=[EarlyStoppingCallback(args.early_stopping_patience), *averaging(args)],
     )
     scale_embedding_rate(trainer, embedding_rate)
-    found = search(trainer, args.search_trials, args.output_dir)
+    given = vars(args) | vars(model_args) | head_settings(model_args, encoding.label_names, texts)
+    found = search(trainer, args.search_trials, args.output_dir, given)
     print(f"The best of {found['trials']} trials, {found['metric']} {found['value']:.4f}: {found['settings']}")
     for target, settings in zip((args, model_args), best_settings(found["settings"]), strict=True):
         for name, value in settings.items():

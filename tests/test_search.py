@@ -63,6 +63,7 @@ def test_the_space_has_names_of_the_arguments_and_of_the_configuration():
     assert RnnMultilabelConfig(**net).poolings == ["attention", "max"]
     assert training | net == SETTINGS | {"pooling": ["attention", "max"]}
     assert search.search_space(FixedTrial(SETTINGS)) == training
+    assert search.parameters_of(training | net) == SETTINGS
 
 
 def test_a_trial_has_the_value_of_its_best_evaluation_and_the_best_trial_wins(build, tmp_path):
@@ -74,6 +75,34 @@ def test_a_trial_has_the_value_of_its_best_evaluation_and_the_best_trial_wins(bu
     assert [search.best_settings(trial["settings"])[1] for trial in trials] == asked
     assert asked[0] != asked[1]
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").rglob("checkpoint-*"))
+
+
+def test_the_first_trial_is_of_the_settings_that_are_given_and_only_once(build, tmp_path):
+    given = SETTINGS | {"pooling": ["attention", "max"], "learning_rate": 0.02, "output_dir": tmp_path}
+
+    def stopped():
+        yield 0.6
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.search(build(stopped())[0], 2, tmp_path, given)
+    # Interrupted, it was not tried; and a rate outside of the range is tried when it is given.
+    with pytest.warns(UserWarning, match=r"learning_rate with value 0\.02 is out of range"):
+        assert search.search(build([0.3] * 3 + [0.2] * 3)[0], 2, tmp_path, given)["value"] == 0.3
+    trials = [trial["settings"] for trial in trials_in(tmp_path)]
+    assert trials[0] == SETTINGS | {"learning_rate": 0.02} and trials[1]["learning_rate"] <= 0.01
+    search.search(build([0.1] * 3)[0], 3, tmp_path, given)
+    assert trials_in(tmp_path)[2]["settings"] != trials[0]
+
+
+def test_given_choices_that_the_space_lacks_are_drawn(build, tmp_path):
+    given = SETTINGS | {"pooling": "last", "hidden_size": 384}
+    search.search(build([0.3] * 3)[0], 1, tmp_path, given)
+    (trial,) = [trial["settings"] for trial in trials_in(tmp_path)]
+    assert trial["pooling"] in search.CHOICES["pooling"] and trial["hidden_size"] in search.CHOICES["hidden_size"]
+    assert {name: trial[name] for name in SETTINGS if name not in ("pooling", "hidden_size")} == {
+        name: SETTINGS[name] for name in SETTINGS if name not in ("pooling", "hidden_size")
+    }
 
 
 def test_a_loss_is_made_small(build, tmp_path):

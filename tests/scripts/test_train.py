@@ -184,6 +184,9 @@ def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, 
         facts = run_train(tmp_path / "model", *arguments)
     assert seen == [128, 48]
     trials = json.loads((tmp_path / "model" / "search.json").read_text())["trials"]
+    # The first one is what `train.py` would have taken.
+    default = {"learning_rate": 4e-3, "per_device_train_batch_size": 16, "hidden_size": 256, "embedding_dropout": 0.4}
+    assert default.items() <= trials[0]["settings"].items()
     best = max(trials, key=lambda trial: trial["value"])
     assert facts["search"] == {"settings": best["settings"], "value": best["value"], "metric": "f1_micro", "trials": 2}
     config = AutoConfig.from_pretrained(tmp_path / "model")
