@@ -46,17 +46,19 @@ ON_TOP += ["--embedding_rate", "0.1", "--objective", "expected_f1", *NO_BAG]
 PRUNED_AND_AVERAGED = [*EMBEDDINGS, "--prune_vocabulary", "true", "--weight_averaging", "0.998"]
 PRUNED_AND_AVERAGED += ["--num_train_epochs", "4", *MORE_DROPOUT]
 FULL_RATE = [*CORRELATION, *MORE_DROPOUT, "--embedding_rate", "1", "--weight_averaging", "0.998"]
+LONG_TEXTS = [*FULL_RATE, "--max_length", "512"]
 # What `pretrain.py` is told for the encoders of a folder, from which recipes start.
 PRETRAINING = {
     "encoders": ["--num_train_epochs", "4"],
     "encoders from embeddings": ["--num_train_epochs", "3", "--embeddings_from", "{encoder}"],
 }
-LONG_TEXTS = ["--model_name_or_path", "{cells}/encoders from embeddings/{set}", *FULL_RATE, "--max_length", "512"]
+FROM_EMBEDDINGS = ["--model_name_or_path", "{cells}/encoders from embeddings/{set}", *LONG_TEXTS]
 # With pairs it would have more than ten million parameters.
 SMALL = [*PRUNED_AND_AVERAGED, *BAG, "--bag_pairs", "0"]
 RECIPES: dict[str, list[str]] = {
     "default": [],
     "default, no bag of tokens": NO_BAG,
+    "default, searched": ["--search_trials", "20"],
     "embeddings": EMBEDDINGS,
     "embeddings, bag of tokens": [*EMBEDDINGS, *BAG],
     "frozen embeddings": [*EMBEDDINGS, "--embedding_rate", "0"],
@@ -74,8 +76,8 @@ RECIPES: dict[str, list[str]] = {
     "pretrained, bag of tokens, retrained": [
         *("--model_name_or_path", "{cells}/encoders/{set}", *BAG, "--retrain_with_validation", "true"),
     ],
-    "pretrained from embeddings, 512 tokens": [*LONG_TEXTS, *NO_BAG],
-    "pretrained from embeddings, 512 tokens, bag of tokens": [*LONG_TEXTS, *BAG],
+    "pretrained from embeddings, 512 tokens": [*FROM_EMBEDDINGS, *NO_BAG],
+    "pretrained from embeddings, 512 tokens, bag of tokens": [*FROM_EMBEDDINGS, *BAG],
     # One technique more.
     "averaged": [*EMBEDDINGS, "--weight_averaging", "0.998"],
     "smoothed": [*EMBEDDINGS, "--label_smoothing", "0.05"],
@@ -95,6 +97,7 @@ RECIPES: dict[str, list[str]] = {
     ],
     "label correlation, retrained": [*EMBEDDINGS, *CORRELATION, "--retrain_with_validation", "true"],
     "label correlation, full rate, averaged": [*EMBEDDINGS, *FULL_RATE],
+    "label correlation, full rate, averaged, 512 tokens, bag of tokens": [*EMBEDDINGS, *LONG_TEXTS, *BAG],
     "512 tokens": [*EMBEDDINGS, "--max_length", "512"],
     "1,024 tokens": [*EMBEDDINGS, "--max_length", "1024"],
     # One technique less.
@@ -110,6 +113,10 @@ RECIPES: dict[str, list[str]] = {
 TOGETHER = {
     "pretrained and embeddings together": [
         *("{cells}/{set}/pretrained, bag of tokens/{seed}", "{cells}/{set}/embeddings, bag of tokens/{seed}"),
+    ],
+    "pretrained and embeddings together, 512 tokens": [
+        "{cells}/{set}/pretrained from embeddings, 512 tokens, bag of tokens/{seed}",
+        "{cells}/{set}/label correlation, full rate, averaged, 512 tokens, bag of tokens/{seed}",
     ],
 }
 # What `--settings` may not say: it comes from the benchmark's own arguments.
