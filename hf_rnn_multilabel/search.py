@@ -48,7 +48,8 @@ def choose(trial: Any, name: str) -> Any:
 def parameters_of(settings: dict[str, Any]) -> dict[str, Any]:
     """The inverse of `best_settings`, of more settings than are searched; without choices that the space lacks."""
     pooling = settings["pooling"]
-    joined = settings | {"pooling": pooling if isinstance(pooling, str) else " ".join(pooling)}
+    poolings = {pooling} if isinstance(pooling, str) else set(pooling)
+    joined = settings | {"pooling": next((each for each in CHOICES["pooling"] if set(each.split()) == poolings), None)}
     chosen = {name: joined[name] for name, choices in CHOICES.items() if joined[name] in choices}
     return chosen | {name: joined[name] for name in NUMBERS}
 
@@ -65,9 +66,9 @@ def search(trainer: Trainer, trials: int, folder: str | Path, first: dict[str, A
         trials: how many, with those that the folder knows already.
         folder: there the settings and the value of each trial are written to search.json, and Optuna keeps its
             journal.
-        first: settings that are tried before others are drawn, by the names of `search_space` and `model_settings`,
-            so that the best is no worse than they are; more in it is not looked at, and what is a choice that the
-            space lacks is drawn.
+        first: settings of all names of `search_space` and `model_settings`, which a search that has no finished trial
+            tries before it draws others, so that the best is no worse than they are; more in it is not looked at, and
+            a choice that the space lacks is drawn.
 
     Returns:
         `settings` of the best trial, as `best_settings` takes them, its `value`, the `metric`, and the `trials` made.
@@ -108,9 +109,9 @@ def search(trainer: Trainer, trials: int, folder: str | Path, first: dict[str, A
     # A trial that was interrupted is none of them.
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     missing = trials - len(study.get_trials(states=done))
-    if first is not None and not study.get_trials(states=(*done, TrialState.WAITING)):
-        study.enqueue_trial(parameters_of(first))
     if missing > 0:
+        if first is not None and not study.get_trials(states=(*done, TrialState.WAITING)):
+            study.enqueue_trial(parameters_of(first))
         trainer.hyperparameter_search(
             hp_space=search_space,
             compute_objective=best_so_far,

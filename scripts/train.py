@@ -335,7 +335,10 @@ def search_settings(
 
     def model_init(trial):
         settings = {} if trial is None else model_settings(trial)
-        return make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts, distillation)[0]
+        net, _ = make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts, distillation)
+        # As `Trainer(model)` does: so the net that is trained in the end is that of the best trial.
+        set_seed(args.seed)
+        return net
 
     folder = Path(args.output_dir) / "search"
     trainer = Trainer(

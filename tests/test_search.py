@@ -63,7 +63,9 @@ def test_the_space_has_names_of_the_arguments_and_of_the_configuration():
     assert RnnMultilabelConfig(**net).poolings == ["attention", "max"]
     assert training | net == SETTINGS | {"pooling": ["attention", "max"]}
     assert search.search_space(FixedTrial(SETTINGS)) == training
-    assert search.parameters_of(training | net) == SETTINGS
+    for pooling in (["attention", "max"], ["max", "attention"]):
+        assert search.parameters_of(training | net | {"pooling": pooling}) == SETTINGS
+    assert search.parameters_of(SETTINGS | {"pooling": "max"}) == SETTINGS | {"pooling": "max"}
 
 
 def test_a_trial_has_the_value_of_its_best_evaluation_and_the_best_trial_wins(build, tmp_path):

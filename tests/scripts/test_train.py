@@ -180,14 +180,28 @@ def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, 
 
     train_search = train.search
     arguments = [*train_and_validation, "--test_file", files["test"], "--search_trials", 2]
+    arguments += ["--hidden_size", 128, "--embedding_dropout", 0.2, "--pooling", "attention", "max"]
     with mock.patch.object(train, "search", search_and_see):
         facts = run_train(tmp_path / "model", *arguments)
     assert seen == [128, 48]
     trials = json.loads((tmp_path / "model" / "search.json").read_text())["trials"]
-    # The first one is what `train.py` would have taken.
-    default = {"learning_rate": 4e-3, "per_device_train_batch_size": 16, "hidden_size": 256, "embedding_dropout": 0.4}
-    assert default.items() <= trials[0]["settings"].items()
+    # The first one has the settings that were given, or are the default.
+    assert trials[0]["settings"] == {
+        "learning_rate": 4e-3,
+        "per_device_train_batch_size": 16,
+        "hidden_size": 128,
+        "num_hidden_layers": 1,
+        "pooling": "attention max",
+        "word_dropout": 0.0,
+        "embedding_dropout": 0.2,
+        "hidden_dropout": 0.4,
+        "classifier_dropout": 0.4,
+    }
     best = max(trials, key=lambda trial: trial["value"])
+    # The net that is kept is that of the best trial, not another one of the same settings.
+    (checkpoint,) = (tmp_path / "model").glob("checkpoint-*")
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    assert state["best_metric"] == best["value"] > min(trial["value"] for trial in trials)
     assert facts["search"] == {"settings": best["settings"], "value": best["value"], "metric": "f1_micro", "trials": 2}
     config = AutoConfig.from_pretrained(tmp_path / "model")
     assert (config.hidden_size, config.poolings) == (
