@@ -48,7 +48,7 @@ def choose(trial: Any, name: str) -> Any:
 def parameters_of(settings: dict[str, Any]) -> dict[str, Any]:
     """The inverse of `best_settings`, of more settings than are searched; without choices that the space lacks."""
     pooling = settings["pooling"]
-    poolings = {pooling} if isinstance(pooling, str) else set(pooling)
+    poolings = set(pooling.split() if isinstance(pooling, str) else pooling)
     joined = settings | {"pooling": next((each for each in CHOICES["pooling"] if set(each.split()) == poolings), None)}
     chosen = {name: joined[name] for name, choices in CHOICES.items() if joined[name] in choices}
     return chosen | {name: joined[name] for name in NUMBERS}

@@ -292,13 +292,14 @@ def collect(output_dir: Path) -> list[dict[str, Any]]:
 
 
 def summary(cells: list[dict[str, Any]], split: str = "test") -> str:
-    """A table: the mean over the seeds with the least and the most, for every set and recipe."""
+    """A table: the mean over the seeds, of the figures with the least and the most, for every set and recipe."""
     lines = ["| set | recipe | seeds | " + " | ".join(FIGURES) + " | parameters | training |"]
     lines.append("|---" * (len(FIGURES) + 5) + "|")
     for name, recipe in dict.fromkeys((cell["set"], cell["recipe"]) for cell in cells):
         some = [cell for cell in cells if (cell["set"], cell["recipe"]) == (name, recipe)]
         figures = [spread([cell[split][figure] for cell in some]) for figure in FIGURES]
-        parameters = "" if some[0]["parameters"] is None else f"{some[0]['parameters'] / 1e6:.1f} M"
+        sizes = [cell["parameters"] for cell in some]
+        parameters = "" if None in sizes else f"{mean(sizes) / 1e6:.1f} M"
         seconds = f"{mean(cell['train_seconds'] for cell in some):,.0f} s"
         lines.append(f"| {name} | {recipe} | {len(some)} | {' | '.join(figures)} | {parameters} | {seconds} |")
     return "\n".join(lines)

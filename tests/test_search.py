@@ -4,6 +4,9 @@ import json
 from dataclasses import fields
 
 import pytest
+from optuna import create_study
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FixedTrial
 from transformers import Trainer, TrainingArguments
 
@@ -100,11 +103,23 @@ def test_the_first_trial_is_of_the_settings_that_are_given_and_only_once(build, 
 def test_given_choices_that_the_space_lacks_are_drawn(build, tmp_path):
     given = SETTINGS | {"pooling": "last", "hidden_size": 384}
     search.search(build([0.3] * 3)[0], 1, tmp_path, given)
+    kept = {name: value for name, value in SETTINGS.items() if name not in ("pooling", "hidden_size")}
+    assert search.parameters_of(given) == kept
     (trial,) = [trial["settings"] for trial in trials_in(tmp_path)]
+    assert kept.items() <= trial.items()
     assert trial["pooling"] in search.CHOICES["pooling"] and trial["hidden_size"] in search.CHOICES["hidden_size"]
-    assert {name: trial[name] for name in SETTINGS if name not in ("pooling", "hidden_size")} == {
-        name: SETTINGS[name] for name in SETTINGS if name not in ("pooling", "hidden_size")
-    }
+
+
+@pytest.mark.parametrize("left", ["running", "waiting"])
+def test_the_given_settings_are_tried_once_whatever_trial_a_killed_search_left(left, build, tmp_path):
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / search.JOURNAL)))
+    study = create_study(study_name=search.STUDY, storage=storage, direction="maximize")
+    study.enqueue_trial(SETTINGS)
+    if left == "running":
+        study.ask()
+    search.search(build([0.3] * 3 + [0.2] * 3)[0], 2, tmp_path, SETTINGS)
+    first, second = (trial["settings"] for trial in trials_in(tmp_path))
+    assert first == SETTINGS != second
 
 
 def test_a_loss_is_made_small(build, tmp_path):
