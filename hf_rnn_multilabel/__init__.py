@@ -1,5 +1,7 @@
 """Recurrent multi-label taggers as ordinary Hugging Face models."""
 
+from functools import partial
+
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -11,6 +13,8 @@ from .model.modeling_rnn_multilabel import (
     RnnMultilabelPreTrainedModel,
 )
 from .model.pipeline_rnn_multilabel import MultiLabelTaggingPipeline
+from .model.recurrence import TRAINING_KERNELS
+from .training.stepwise import StepwiseRecurrence
 
 
 __version__ = "0.1.0"
@@ -27,6 +31,8 @@ AutoConfig.register("rnn_multilabel", RnnMultilabelConfig, exist_ok=True)
 AutoModel.register(RnnMultilabelConfig, RnnMultilabelModel, exist_ok=True)
 AutoModelForMaskedLM.register(RnnMultilabelConfig, RnnMultilabelForMaskedLM, exist_ok=True)
 AutoModelForSequenceClassification.register(RnnMultilabelConfig, RnnMultilabelForSequenceClassification, exist_ok=True)
+for cell_type in ("rnn", "gru"):
+    TRAINING_KERNELS[cell_type] = partial(StepwiseRecurrence.apply, cell_type)
 if "multi-label-tagging" not in PIPELINE_REGISTRY.supported_tasks:
     PIPELINE_REGISTRY.register_pipeline(
         "multi-label-tagging",

@@ -24,8 +24,8 @@ from transformers import HfArgumentParser
 
 import hf_rnn_multilabel
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.provenance import processor
-from hf_rnn_multilabel.tokenization import train_tokenizer
+from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.hub.provenance import processor
 
 
 @dataclass
@@ -49,7 +49,9 @@ class Arguments:
 
 
 def read_texts(path: str | None) -> list[str]:
-    source = Path(path) if path is not None else Path(hf_rnn_multilabel.__file__).parent / "demo" / "train.jsonl"
+    source = (
+        Path(path) if path is not None else Path(hf_rnn_multilabel.__file__).parent / "data" / "demo" / "train.jsonl"
+    )
     with (gzip.open if source.suffix == ".gz" else open)(source, "rt") as file:
         return [json.loads(line)["text"] for line in file]
 

@@ -28,9 +28,9 @@ from train_data import SPLITS, read_data
 from train_output import METRICS
 from transformers import HfArgumentParser, pipeline
 
-from hf_rnn_multilabel.baseline import linear_scores
-from hf_rnn_multilabel.ensemble import TaggerEnsemble
-from hf_rnn_multilabel.metrics.multilabel.multilabel import apply_thresholds, decision_metrics
+from hf_rnn_multilabel.evaluation.baseline import linear_scores
+from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import apply_thresholds, decision_metrics
+from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hf_rnn_multilabel.provenance import processor
+from hf_rnn_multilabel.hub.provenance import processor
 
 
 LABELS = {index: f"label {index}" for index in range(28)}

@@ -109,7 +109,7 @@ def load_taggers(args: Any, texts: list[str], folder: str) -> dict[str, Callable
         "TF-IDF + LR": linear_tagger(texts),
     }
     if find_spec("onnxruntime") is not None:
-        from hf_rnn_multilabel.onnx_tagger import OnnxTagger
+        from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger
 
         for name, file in {"float32": "model.onnx", "int8": "model_int8.onnx"}.items():
             if (Path(folder) / "onnx" / file).exists():
@@ -167,7 +167,7 @@ def measure_two_at_once(report: Report, texts: list[str], folder: str) -> None:
         "our pipeline": [partial(pipe, batch_size=64) for pipe in pipes]
     }
     if find_spec("onnxruntime") is not None and (Path(folder) / "onnx" / "model.onnx").exists():
-        from hf_rnn_multilabel.onnx_tagger import OnnxTagger
+        from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger
 
         pairs["ONNX Runtime float32"] = [OnnxTagger(Path(folder) / "onnx", threads=1) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:

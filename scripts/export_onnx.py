@@ -24,8 +24,8 @@ from transformers import (
 )
 
 import hf_rnn_multilabel  # noqa: F401  (registers the model and its pipeline)
-from hf_rnn_multilabel.export import NET, NET_INT8, export_onnx
-from hf_rnn_multilabel.onnx_tagger import OnnxTagger
+from hf_rnn_multilabel.inference.onnx_export import NET, NET_INT8, export_onnx
+from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger
 
 
 BATCH_SIZE = 64

@@ -35,7 +35,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelForMaskedLM
-from hf_rnn_multilabel.provenance import describe_training, processor, shown_name
+from hf_rnn_multilabel.hub.provenance import describe_training, processor, shown_name
 
 
 MASK = "[MASK]"

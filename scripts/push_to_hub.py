@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from hf_rnn_multilabel.hub import CARD, collect, push
+from hf_rnn_multilabel.hub.push import CARD, collect, push
 
 
 @dataclass

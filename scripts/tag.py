@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 from transformers import HfArgumentParser, Pipeline, pipeline
 
-from hf_rnn_multilabel.ensemble import TaggerEnsemble
+from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
 
 
 @dataclass

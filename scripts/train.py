@@ -34,25 +34,25 @@ from transformers import (
     set_seed,
 )
 
-from hf_rnn_multilabel.averaging import WeightAveraging
-from hf_rnn_multilabel.bag_of_tokens import add_bag, fit_bag, set_bag
-from hf_rnn_multilabel.baseline import linear_scores
-from hf_rnn_multilabel.data import tokenize
-from hf_rnn_multilabel.hub import push
-from hf_rnn_multilabel.metrics.multilabel.multilabel import (
+from hf_rnn_multilabel.data.encoding import tokenize
+from hf_rnn_multilabel.evaluation.baseline import linear_scores
+from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import (
     apply_thresholds,
     decision_metrics,
     make_compute_metrics,
     per_label_metrics,
     ranking_metrics,
 )
-from hf_rnn_multilabel.model_card import build_card
-from hf_rnn_multilabel.optimization import scale_embedding_rate
-from hf_rnn_multilabel.provenance import describe_training, processor, shown_name
-from hf_rnn_multilabel.report import BINS, expected_calibration_error, plot_all
-from hf_rnn_multilabel.retraining import retrain
-from hf_rnn_multilabel.search import best_settings, model_settings, search
-from hf_rnn_multilabel.thresholds import ThresholdMethod, best_threshold, tune
+from hf_rnn_multilabel.evaluation.plots import BINS, expected_calibration_error, plot_all
+from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod, best_threshold, tune
+from hf_rnn_multilabel.hub.model_card import build_card
+from hf_rnn_multilabel.hub.provenance import describe_training, processor, shown_name
+from hf_rnn_multilabel.hub.push import push
+from hf_rnn_multilabel.training.averaging import WeightAveraging
+from hf_rnn_multilabel.training.retraining import retrain
+from hf_rnn_multilabel.training.search import best_settings, model_settings, search
+from hf_rnn_multilabel.training.trainer import scale_embedding_rate
+from hf_rnn_multilabel.training.wide import add_bag, fit_bag, set_bag
 
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import torch
 import transformers
 
 from hf_rnn_multilabel import RnnMultilabelConfig
+from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod
 from hf_rnn_multilabel.model.configuration_rnn_multilabel import ObjectiveName
-from hf_rnn_multilabel.thresholds import ThresholdMethod
 
 
 # A vocabulary of a hundred languages is most of a model.

@@ -10,11 +10,11 @@ from datasets.exceptions import DatasetGenerationError
 from train_arguments import CardArguments, DataArguments
 
 import hf_rnn_multilabel
-from hf_rnn_multilabel.data import LabelEncoding, encode_labels, find_text_column, stratified_split
-from hf_rnn_multilabel.provenance import describe_dataset
+from hf_rnn_multilabel.data.encoding import LabelEncoding, encode_labels, find_text_column, stratified_split
+from hf_rnn_multilabel.hub.provenance import describe_dataset
 
 
-DEMO = Path(hf_rnn_multilabel.__file__).parent / "demo"
+DEMO = Path(hf_rnn_multilabel.__file__).parent / "data" / "demo"
 SPLITS = ("train", "validation", "test")
 # "None" and "NA" are words like any other; an empty field is a missing one.
 CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}

@@ -26,10 +26,10 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.embeddings import start_embeddings, vectors_from_file, vectors_from_model
-from hf_rnn_multilabel.label_names import share_in_texts, start_from_label_names
-from hf_rnn_multilabel.provenance import shown_name
-from hf_rnn_multilabel.tokenization import prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.data.tokenization import prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.hub.provenance import shown_name
+from hf_rnn_multilabel.training.embeddings import start_embeddings, vectors_from_file, vectors_from_model
+from hf_rnn_multilabel.training.label_names import share_in_texts, start_from_label_names
 
 
 TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilabelForMaskedLM.__name__

@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hf_rnn_multilabel.averaging import RAW_WEIGHTS
+from hf_rnn_multilabel.training.averaging import RAW_WEIGHTS
 
 
 METRICS = "metrics.json"

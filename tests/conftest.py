@@ -16,6 +16,7 @@ from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClass
 
 
 torch.set_num_threads(1)
+pytest_plugins = ["trained"]
 
 POOLINGS = ["last", "mean", "max", "attention", "label_attention"]
 

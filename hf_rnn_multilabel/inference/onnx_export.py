@@ -1,0 +1,238 @@
+"""Export to ONNX: one folder with net, tokenizer and tagger that tags without torch."""
+
+import copy
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from onnxruntime import InferenceSession
+from onnxruntime.quantization import quantize_dynamic
+from tokenizers import Tokenizer
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.tokenization_utils_base import LARGE_INTEGER
+
+from .. import __version__
+from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel
+from ..model.recurrence import RnnMultilabelLayer, compaction
+from .onnx_tagger import FORMAT_VERSION, MAKER
+
+
+NET, NET_INT8, TOKENIZER, TAGGER = "model.onnx", "model_int8.onnx", "tokenizer.json", "tagger.py"
+OPSET = 18
+# The operators order the gates otherwise than torch: z, r, n in a GRU, i, o, f, g in an LSTM.
+GATE_ORDER = {"rnn": [0], "gru": [1, 0, 2], "lstm": [0, 3, 1, 2]}
+# The runtime's int8 operators: the embeddings, the recurrence, the projections.
+INT8_OPERATORS = ["Gather", "LSTM", "MatMul"]
+
+
+def export_onnx(
+    model: RnnMultilabelForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    *,
+    int8: bool = False,
+) -> Path:
+    """Write a folder that tags texts with onnxruntime alone, for `hf_rnn_multilabel.onnx_tagger.OnnxTagger`.
+
+    It holds model.onnx (inputs `input_ids` and `attention_mask`, (batch, time) int64, any padding, time at least 1;
+    output `logits`, (batch, labels) float32; in its metadata, as JSON: `labels`, `thresholds`, `model_max_length`,
+    `pad_token_id`, `format_version`, `made_by`), tokenizer.json, and tagger.py, which needs none of this package.
+
+    Args:
+        model: a tagger; it stays as it is.
+        tokenizer: its tokenizer, a fast one.
+        folder: where to; an export that is there is replaced whole, and nothing is left there by one that fails.
+        int8: whether to write model_int8.onnx as well, with dynamic quantisation. Compare its tags with the others.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ValueError: for a model that is no tagger of this package, a tokenizer that is not fast or not the model's, or
+            int8 of a cell for which the runtime has no operator.
+        FileExistsError: for a folder with other files than an export's.
+        RuntimeError: if the exported net does not give the logits of the model.
+    """
+    folder = Path(folder).resolve()
+    _check(model, tokenizer, folder, int8)
+    net = copy.deepcopy(model).float().cpu().eval()
+    facts = {
+        "labels": model.config.label_names,
+        "thresholds": model.config.label_thresholds,
+        "model_max_length": tokenizer.model_max_length if tokenizer.model_max_length <= LARGE_INTEGER else None,
+        "pad_token_id": tokenizer.pad_token_id or 0,
+        "format_version": FORMAT_VERSION,
+        "made_by": f"{MAKER} {__version__}",
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
+        new = Path(temporary, "new")
+        new.mkdir()
+        _write_net(net, new / NET, {name: json.dumps(fact, ensure_ascii=False) for name, fact in facts.items()})
+        if int8:
+            proto = onnx.load(new / NET)
+            # Older quantisers transpose weights and leave the notes of their shapes as they were.
+            proto.graph.ClearField("value_info")
+            quantize_dynamic(proto, new / NET_INT8, op_types_to_quantize=INT8_OPERATORS, per_channel=True)
+        _copy_tokenizer(tokenizer).save(str(new / TOKENIZER))
+        shutil.copyfile(Path(__file__).with_name("onnx_tagger.py"), new / TAGGER)
+        if folder.exists():
+            folder.rename(Path(temporary, "old"))
+        new.rename(folder)
+    return folder
+
+
+def _check(
+    model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase, folder: Path, int8: bool
+) -> None:
+    # By its name: the class of a model that was loaded with the checkpoint's own code is another one.
+    if type(model).__name__ != "RnnMultilabelForSequenceClassification":
+        raise ValueError(f"The model is a {type(model).__name__}; give a RnnMultilabelForSequenceClassification.")
+    if int8 and model.config.cell_type != "lstm":
+        raise ValueError(
+            f"The runtime has no int8 operator for the cell {model.config.cell_type!r}, only for 'lstm'; export "
+            "without `int8`, or train an LSTM."
+        )
+    if not tokenizer.is_fast:
+        raise ValueError(f"The tokenizer is a {type(tokenizer).__name__}; give a fast one, with a tokenizer.json.")
+    if len(tokenizer) > model.config.vocab_size:
+        raise ValueError(
+            f"The tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}; give the tokenizer "
+            "with which the model was trained."
+        )
+    if folder.exists():
+        known = {NET, f"{NET}.data", NET_INT8, TOKENIZER, TAGGER, "__pycache__"}
+        others = sorted({path.name for path in folder.iterdir()} - known) if folder.is_dir() else [folder.name]
+        if others:
+            raise FileExistsError(
+                f"{str(folder)!r} holds {others[:5]}, which an export would replace; give a folder of its own."
+            )
+
+
+def _copy_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The tokenizer as the pipeline uses it: cut at the maximum length, not padded."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.enable_truncation(int(min(tokenizer.model_max_length, 10**9)), direction=tokenizer.truncation_side)
+    return backend
+
+
+def _write_net(net: RnnMultilabelForSequenceClassification, path: Path, metadata: dict[str, str]) -> None:
+    ids = torch.arange(21).reshape(3, 7) % net.config.vocab_size
+    mask = torch.tensor([[0, 1, 1, 0, 1, 0, 1], [1, 1, 1, 0, 0, 0, 0], [0] * 7])
+    with torch.no_grad():
+        expected = net(ids, mask, return_dict=True).logits
+    program: Any = torch.onnx.export(
+        OnnxNet(net).eval(),
+        # no 1, which would be taken for a constant
+        (ids[:2, :3], mask[:2, :3]),
+        dynamo=True,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["logits"],
+        dynamic_shapes=({0: "batch", 1: "time"}, {0: "batch", 1: "time"}),
+        opset_version=OPSET,
+        verbose=False,
+    )
+    # Every node says where in whose files it comes from.
+    ClearMetadataAndDocStringPass()(program.model)
+    program.model.metadata_props.clear()
+    program.model.metadata_props.update(metadata)
+    program.save(path)
+    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    if not np.allclose(found, expected, rtol=1e-3, atol=1e-3):
+        raise RuntimeError(
+            f"The exported net gives logits that differ from the model's by {np.abs(found - expected.numpy()).max()}; "
+            "nothing was written. Try the versions of torch, onnx, onnxscript and onnxruntime of this package's tests."
+        )
+
+
+class OnnxNet(nn.Module):
+    """The tagger for the graph. The steps are moved to the front as token ids: as states there is more to move."""
+
+    def __init__(self, model: RnnMultilabelForSequenceClassification):
+        super().__init__()
+        self.model = model
+        self.model.rnn = OnnxEncoder(model.rnn)  # type: ignore[assignment]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        mask = attention_mask.bool()
+        order, _ = compaction(mask)
+        valid = torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)  # (batch, time)
+        return self.model(input_ids.gather(1, order), valid, return_dict=True).logits
+
+
+class OnnxEncoder(nn.Module):
+    """`RnnMultilabelModel` for texts whose valid steps are at their front."""
+
+    def __init__(self, rnn: RnnMultilabelModel):
+        super().__init__()
+        self.embed_tokens = rnn.embed_tokens
+        self.layers = nn.ModuleList(OnnxLayer(layer) for layer in rnn.layers)  # type: ignore[arg-type]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_, **__) -> BaseModelOutput:
+        # An empty text is read to its first step, which the mask then takes away; ONNX leaves a length of 0 open.
+        lengths = attention_mask.sum(1).clamp(min=1).int()
+        states = self.embed_tokens(input_ids.t())  # (time, batch, embedding)
+        for layer in self.layers:
+            states = layer(states, lengths)  # (time, batch, state)
+        states = states.transpose(0, 1).masked_fill(~attention_mask.unsqueeze(-1), 0)
+        return BaseModelOutput(last_hidden_state=states)  # (batch, time, state)
+
+
+class OnnxLayer(nn.Module):
+    """A recurrent layer as one operator, which reads each text within its own length, from one end or from both."""
+
+    weight_ih: torch.Tensor  # (directions, gates * hidden, features)
+    weight_hh: torch.Tensor  # (directions, gates * hidden, hidden)
+    bias: torch.Tensor  # (directions, 2 * gates * hidden)
+
+    def __init__(self, layer: RnnMultilabelLayer):
+        super().__init__()
+        directions = [layer.forward_direction]
+        if layer.backward_direction is not None:
+            directions.append(layer.backward_direction)
+        self.cell_type = directions[0].cell_type
+        order = GATE_ORDER[self.cell_type]
+
+        def constant(name: str) -> torch.Tensor:
+            gates = [getattr(direction, name).detach().chunk(len(order)) for direction in directions]
+            return torch.stack([torch.cat([chunks[gate] for gate in order]) for chunks in gates])
+
+        # Were they put together in the graph, the runtime would quantise nothing.
+        self.register_buffer("weight_ih", constant("weight_ih"))
+        self.register_buffer("weight_hh", constant("weight_hh"))
+        self.register_buffer("bias", torch.cat([constant("bias_ih"), constant("bias_hh")], dim=1))
+
+    def forward(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            states: (time, batch, features).
+            lengths: (batch,) int32, at least 1.
+
+        Returns:
+            (time, batch, directions * hidden).
+        """
+        time, batch, _ = states.shape
+        directions, _, hidden = self.weight_hh.shape
+        direction = "bidirectional" if directions == 2 else "forward"
+        attributes: dict[str, Any] = {"hidden_size": hidden, "direction": direction}
+        if self.cell_type == "gru":
+            attributes["linear_before_reset"] = 1
+        outputs = torch.onnx.ops.symbolic(
+            self.cell_type.upper(),
+            (states, self.weight_ih, self.weight_hh, self.bias, lengths),
+            attributes,
+            dtype=states.dtype,
+            shape=[time, directions, batch, hidden],
+            version=OPSET,
+        )
+        return outputs.transpose(1, 2).flatten(2)

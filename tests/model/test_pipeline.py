@@ -1,0 +1,442 @@
+"""Texts in, tags out: the pipeline of the package and the stock one."""
+
+import io
+import logging
+import math
+import random
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast, pipeline
+from transformers.pipelines.pt_utils import KeyDataset
+
+from hf_rnn_multilabel import (
+    MultiLabelTaggingPipeline,
+    RnnMultilabelConfig,
+    RnnMultilabelForSequenceClassification,
+    RnnMultilabelModel,
+)
+from hf_rnn_multilabel.data.tokenization import train_tokenizer
+
+
+TEXTS = ["a folding lamp for the desk", "a wooden desk", "", "a lamp", "☃ ☄", "the lamp for the wooden desk"]
+LABELS = ["lighting", "office", "wood", "garden"]
+THRESHOLDS = {"lighting": 0.4, "office": 0.55, "wood": 0.9}
+MAX_LENGTH = 8
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(TEXTS[:4] * 3, model_max_length=MAX_LENGTH)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer) -> str:
+    torch.manual_seed(0)
+    config = RnnMultilabelConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=8,
+        hidden_size=8,
+        id2label=dict(enumerate(LABELS)),
+        thresholds=THRESHOLDS,
+        initializer_range=1,
+    )
+    path = tmp_path_factory.mktemp("tagger")
+    RnnMultilabelForSequenceClassification(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return str(path)
+
+
+@pytest.fixture
+def tagger(folder) -> MultiLabelTaggingPipeline:
+    return pipeline("multi-label-tagging", model=folder)
+
+
+@pytest.fixture
+def log():
+    """What transformers and the package log, as text."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    loggers = [logging.getLogger("transformers"), logging.getLogger("hf_rnn_multilabel")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield stream
+    for logger in loggers:
+        logger.removeHandler(handler)
+
+
+def scores_of(folder: str, text: str) -> torch.Tensor:
+    """Sigmoid of the logits, (labels,), without any pipeline."""
+    tokens = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt", truncation=True)
+    with torch.no_grad():
+        return AutoModelForSequenceClassification.from_pretrained(folder).eval()(**tokens).logits[0].sigmoid()
+
+
+def expected_labels(scores: torch.Tensor, thresholds: list[float]) -> list[str]:
+    """The labels that reach their thresholds, best first."""
+    order = scores.argsort(descending=True).tolist()
+    return [LABELS[index] for index in order if scores[index] >= thresholds[index]]
+
+
+def labels_of(tags: list[dict]) -> list[str]:
+    return [tag["label"] for tag in tags]
+
+
+def constant_tagger(
+    tokenizer, logits: list[float], labels: list[str] = LABELS, **arguments
+) -> MultiLabelTaggingPipeline:
+    """A tagger that gives every text these logits."""
+    config = RnnMultilabelConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=2,
+        hidden_size=2,
+        id2label=dict(enumerate(labels[: len(logits)])),
+        **arguments,
+    )
+    model = RnnMultilabelForSequenceClassification(config)
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data = torch.tensor(logits)
+    return pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)
+
+
+# Finding it
+
+
+def test_the_task_is_found_by_name_without_trust_remote_code(tagger):
+    assert type(tagger) is MultiLabelTaggingPipeline
+    assert type(tagger.model) is RnnMultilabelForSequenceClassification
+
+
+@pytest.mark.parametrize("trust_remote_code", [True, None])
+def test_the_task_is_inferred_from_a_folder(folder, trust_remote_code):
+    inferred = pipeline(model=folder, trust_remote_code=trust_remote_code)
+    assert inferred.task == "multi-label-tagging"
+    assert type(inferred) is MultiLabelTaggingPipeline
+
+
+def test_a_model_and_a_tokenizer_in_memory_make_a_tagger(folder, tokenizer, tagger):
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)(TEXTS) == tagger(TEXTS)
+
+
+def test_a_saved_tagger_is_the_same_tagger(tagger, tmp_path):
+    tagger.save_pretrained(tmp_path)
+    assert pipeline("multi-label-tagging", model=str(tmp_path))(TEXTS) == tagger(TEXTS)
+
+
+@pytest.mark.parametrize("source", ["folder", "model"])
+def test_pain_05_the_stock_pipeline_logs_no_error_line(folder, tokenizer, log, source):
+    model = folder if source == "folder" else AutoModelForSequenceClassification.from_pretrained(folder)
+    pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)(TEXTS)
+    assert "not supported" not in log.getvalue()
+
+
+def test_the_log_of_these_tests_sees_the_error_line_of_an_unsupported_model(tokenizer, log):
+    base = RnnMultilabelModel(RnnMultilabelConfig(vocab_size=len(tokenizer), embedding_size=2, hidden_size=2))
+    pipeline("text-classification", model=base, tokenizer=tokenizer)
+    assert "not supported" in log.getvalue()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_pain_12_the_scores_of_the_stock_pipeline_are_the_sigmoids_of_the_logits(folder, batch_size):
+    texts = ["", *TEXTS]
+    stock = pipeline("text-classification", model=folder, top_k=None)
+    for text, scores in zip(texts, stock(texts, batch_size=batch_size), strict=True):
+        by_name = {score["label"]: score["score"] for score in scores}
+        assert [by_name[name] for name in LABELS] == pytest.approx(scores_of(folder, text).tolist(), abs=1e-6)
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pain_11_the_thresholds_of_the_checkpoint_are_honoured(folder, tagger, text):
+    scores = scores_of(folder, text)
+    tags = tagger(text)
+    assert labels_of(tags) == expected_labels(scores, [0.4, 0.55, 0.9, 0.5])
+    for tag in tags:
+        assert tag["score"] == pytest.approx(scores[LABELS.index(tag["label"])].item(), abs=1e-6)
+
+
+def test_pain_11_every_label_has_a_threshold_of_its_own(tokenizer):
+    tagger = constant_tagger(tokenizer, [0.0, 0.0, 0.0, 0.0], thresholds={"lighting": 0.4, "wood": 0.6, "garden": 1})
+    assert labels_of(tagger("a lamp")) == ["lighting", "office"]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "limits"),
+    [
+        (0.3, [0.3] * 4),
+        (0, [0] * 4),
+        (1, [1] * 4),
+        (np.float32(0.5), [0.5] * 4),
+        ({"wood": 0.1, "office": 1.0}, [0.4, 1.0, 0.1, 0.5]),
+        ({}, [0.4, 0.55, 0.9, 0.5]),
+        (None, [0.4, 0.55, 0.9, 0.5]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("where", ["constructor", "call"])
+def test_pain_11_a_threshold_can_be_given_instead(folder, threshold, limits, where):
+    given = {"threshold": threshold}
+    tagger = pipeline("multi-label-tagging", model=folder, **(given if where == "constructor" else {}))
+    tags = tagger(TEXTS, **(given if where == "call" else {}))
+    assert [labels_of(found) for found in tags] == [expected_labels(scores_of(folder, text), limits) for text in TEXTS]
+
+
+def test_the_threshold_of_a_call_comes_before_that_of_the_constructor(folder):
+    tagger = pipeline("multi-label-tagging", model=folder, threshold=1, top_k=1)
+    assert tagger("a lamp") == []
+    assert len(tagger("a lamp", threshold=0)) == 1
+    assert len(tagger("a lamp", threshold=0, top_k=2)) == 2
+    assert tagger("a lamp") == []
+
+
+def test_pain_11_a_score_equal_to_its_threshold_is_a_tag(tagger):
+    for text in TEXTS:
+        for tag in tagger(text, threshold=0):
+            assert tag in tagger(text, threshold=tag["score"])
+            above = np.nextafter(np.float32(tag["score"]), np.float32(2))
+            assert tag not in tagger(text, threshold=float(above))
+
+
+def test_pain_11_a_threshold_that_float32_rounds_down_is_reached_by_its_rounded_score(tokenizer):
+    thresholds = [0.55, 0.6, 0.7, 0.8]
+    logits = [nearest_logit(threshold) for threshold in thresholds]
+    scores = torch.tensor(logits).sigmoid()
+    assert torch.equal(scores, torch.tensor(thresholds))
+    assert any(score < threshold for score, threshold in zip(scores.tolist(), thresholds, strict=True))
+
+    tagger = constant_tagger(tokenizer, logits, thresholds=dict(zip(LABELS, thresholds, strict=True)))
+    assert labels_of(tagger("a lamp")) == LABELS[::-1]
+
+
+def nearest_logit(score: float) -> float:
+    """A float32 whose sigmoid in float32 is the float32 nearest to `score`."""
+    logit = np.float32(math.log(score / (1 - score)))
+    below = above = logit
+    for _ in range(20):
+        for candidate in (below, above):
+            if torch.tensor([candidate] * 4).sigmoid()[0] == torch.tensor(score):
+                return float(candidate)
+        below, above = np.nextafter(below, np.float32(-9)), np.nextafter(above, np.float32(9))
+    raise ValueError(f"No logit near {logit} has the sigmoid {score}.")
+
+
+def test_pain_10_a_model_that_reaches_no_threshold_can_be_made_to_give_its_best_label(tokenizer):
+    tagger = constant_tagger(tokenizer, [-3.0, -2.0, -4.0], thresholds={"lighting": 0.1, "office": 0.5, "wood": 0.03})
+    assert tagger("a lamp") == []
+    (tag,) = tagger("a lamp", at_least_one=True)
+    assert tag["label"] == "wood"  # the nearest to its threshold, not the highest score
+    assert labels_of(tagger("a lamp", at_least_one=True, threshold=0.1)) == ["office"]
+    assert labels_of(tagger("a lamp", at_least_one=True, threshold=0.5)) == ["office"]
+
+
+def test_at_least_one_adds_nothing_to_a_text_that_has_tags(tagger):
+    tagged = [text for text in TEXTS if tagger(text)]
+    assert tagged
+    assert tagger(tagged, at_least_one=True) == tagger(tagged)
+
+
+def test_the_highest_score_comes_first_and_top_k_keeps_it(tagger):
+    for text in TEXTS:
+        tags = tagger(text, threshold=0)
+        scores = [tag["score"] for tag in tags]
+        assert len(tags) == 4
+        assert scores == sorted(scores, reverse=True)
+        assert tagger(text, threshold=0, top_k=2) == tags[:2]
+        assert tagger(text, threshold=0, top_k=9) == tags
+
+
+def test_equal_scores_come_in_the_order_of_the_labels(tokenizer):
+    labels = [f"label {number}" for number in range(300)]
+    assert labels_of(constant_tagger(tokenizer, [1.0] * 300, labels)("a lamp")) == labels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": {"lightning": 0.5}}, r"\['lightning'\].*its labels are \['lighting', 'office'"),
+        ({"threshold": 1.5}, r"`threshold` is 1.5; it must be in \[0, 1\]"),
+        ({"threshold": {"wood": -0.1}}, r"`threshold` is -0.1; it must be in \[0, 1\]"),
+        ({"threshold": math.nan}, "`threshold` is nan"),
+        ({"top_k": 0}, "`top_k` is 0; it must be at least 1"),
+    ],
+)
+def test_pain_11_a_wrong_argument_is_an_error_at_the_constructor_and_at_the_call(folder, tagger, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tagger("a lamp", **arguments)
+    with pytest.raises(ValueError, match=message):
+        pipeline("multi-label-tagging", model=folder, **arguments)
+
+
+def test_pain_11_a_misspelt_argument_is_an_error(tagger):
+    with pytest.raises(TypeError, match="treshold"):
+        tagger("a lamp", treshold=0.9)
+
+
+# Inputs
+
+
+def long_and_short_texts() -> list[str]:
+    words = random.Random(0).choices([*TEXTS[0].split(), "wooden", "unheard-of"], k=400)
+    return [" ".join(words[i : i + i % 7]) for i in range(0, 390, 10)]
+
+
+def assert_same_tags(found: list[list[dict]], expected: list[list[dict]]) -> None:
+    assert [labels_of(tags) for tags in found] == [labels_of(tags) for tags in expected]
+    for tags, others in zip(found, expected, strict=True):
+        assert [tag["score"] for tag in tags] == pytest.approx([tag["score"] for tag in others], abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [2, 7, 64])
+@pytest.mark.parametrize("padding_side", ["right", "left"])
+def test_a_batch_gives_the_tags_of_its_texts_one_by_one(tagger, batch_size, padding_side):
+    texts = ["", *TEXTS, *long_and_short_texts()]
+    one_by_one = [tagger(text, threshold=0.3) for text in texts]
+    tagger.tokenizer.padding_side = padding_side
+    assert_same_tags(tagger(texts, batch_size=batch_size, threshold=0.3), one_by_one)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        tuple(TEXTS),
+        (text for text in TEXTS),
+        KeyDataset(Dataset.from_dict({"text": TEXTS}), "text"),
+        Dataset.from_dict({"text": TEXTS})["text"],
+    ],
+    ids=["tuple", "generator", "key dataset", "column of a dataset"],
+)
+def test_many_kinds_of_input_give_the_tags_of_a_list(tagger, inputs):
+    assert_same_tags(list(tagger(inputs, batch_size=2)), tagger(TEXTS))
+
+
+def test_a_generator_is_read_as_its_tags_are(tagger):
+    read = []
+
+    def texts():
+        for number in range(1000):
+            read.append(number)
+            yield TEXTS[0]
+
+    tags = iter(tagger(texts(), batch_size=4))
+    next(tags)
+    assert len(read) <= 64
+
+
+def test_a_generator_is_read_text_by_text_unless_a_batch_is_asked_for(tagger):
+    read = []
+    tags = tagger(text for text in TEXTS if read.append(text) is None)
+    assert next(tags) == tagger(TEXTS[0])
+    assert read == TEXTS[:1]
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_texts_are_run_by_length_and_come_out_in_their_order(tagger, window, monkeypatch):
+    module = sys.modules[MultiLabelTaggingPipeline.__module__]
+    expected = tagger(TEXTS * 2)
+    monkeypatch.setattr(module, "WINDOW", window)
+    seen = []
+    tagger.model.register_forward_pre_hook(
+        lambda model, args, inputs: seen.append(inputs["attention_mask"].sum(1).tolist()), with_kwargs=True
+    )
+    assert_same_tags(tagger(TEXTS * 2, batch_size=2), expected)
+    assert sum(len(lengths) for lengths in seen) == len(TEXTS * 2)
+    lengths = [length for lengths in seen for length in lengths]
+    assert all(
+        lengths[start : start + window] == sorted(lengths[start : start + window])
+        for start in range(0, len(lengths), window)
+    )
+    assert all(len(lengths) <= min(window, 2) for lengths in seen)
+
+
+@pytest.mark.parametrize("window", [2, 5, 4096])
+def test_the_logits_are_the_net_s_in_the_order_of_the_texts(folder, tokenizer, window, monkeypatch):
+    monkeypatch.setattr(sys.modules[MultiLabelTaggingPipeline.__module__], "WINDOW", window)
+    tagger = pipeline("multi-label-tagging", model=folder, batch_size=3)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in TEXTS])
+    for found in (tagger.logits(TEXTS), tagger.logits(iter(TEXTS), batch_size=2)):
+        assert (found.dtype, found.shape) == (torch.float32, (len(TEXTS), len(LABELS)))
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.equal(tagger.logits([]), torch.empty(0, len(LABELS)))
+
+
+def test_the_logits_are_of_texts_cut_as_in_a_call_and_by_the_constructor(folder, tagger):
+    cut, whole = tagger.logits(TEXTS, max_length=2), tagger.logits(TEXTS)
+    assert not torch.allclose(cut, whole, atol=1e-3)
+    assert torch.equal(pipeline("multi-label-tagging", model=folder, max_length=2).logits(TEXTS), cut)
+
+
+def test_no_texts_give_no_tags(tagger):
+    assert tagger([]) == []
+    assert tagger(()) == []
+
+
+@pytest.mark.parametrize("text", ["", " ", "☃ ☄ ☂", "\n\t"])
+def test_a_text_without_known_tokens_is_tagged(tagger, text):
+    tags = tagger(text, threshold=0)
+    assert sorted(labels_of(tags)) == sorted(LABELS)
+    assert all(0 <= tag["score"] <= 1 for tag in tags)
+
+
+@pytest.mark.parametrize("text", [None, math.nan, 7, {"text": "a lamp"}, b"lamp", Dataset.from_dict({"text": TEXTS})])
+def test_what_is_no_string_is_a_clear_error(tagger, text):
+    with pytest.raises(ValueError, match=f"of type {type(text).__name__}; give a string"):
+        tagger(text)
+
+
+def test_a_none_among_the_texts_is_a_clear_error(tagger):
+    with pytest.raises(ValueError, match="A text to tag is None"):
+        tagger(["a lamp", None], batch_size=2)
+
+
+# Long texts
+
+
+@pytest.mark.parametrize("text", ["a lamp " * 142_858, "x" * 1_000_000], ids=["words", "one word"])
+def test_a_million_characters_are_cut_at_the_maximum_length_within_seconds(folder, tagger, text):
+    start = time.perf_counter()
+    tags = tagger(text, threshold=0)
+    assert time.perf_counter() - start < 20
+    # the first 8 tokens, and nothing behind them
+    assert_same_tags([tags], [tagger(text[:1000], threshold=0)])
+
+
+def test_a_cut_text_is_told_of_once(tagger, log):
+    tagger(TEXTS)
+    assert log.getvalue() == ""
+    tagger(["a lamp " * 20, "a desk " * 30])
+    tagger("a lamp " * 40)
+    assert "A text of 140 characters has more tokens" in log.getvalue()
+    assert log.getvalue().count("`model_max_length` of 8") == 1
+
+
+@pytest.mark.parametrize("arguments", [{"truncation": True}, {"truncation": False}, {"max_length": 5}], ids=str)
+def test_nothing_is_told_to_whom_decided(tagger, log, arguments):
+    tagger("a lamp " * 20, **arguments)
+    assert log.getvalue() == ""
+
+
+def test_a_text_can_be_read_whole_or_cut_shorter(tagger):
+    text = "a lamp for the desk, a lamp for the desk, a wooden desk"
+    whole, cut, shorter = (
+        {tag["label"]: tag["score"] for tag in tagger(text, threshold=0, **arguments)}
+        for arguments in ({"truncation": False}, {"truncation": True}, {"max_length": 3})
+    )
+    assert whole != cut != shorter != whole
+    assert shorter == {tag["label"]: tag["score"] for tag in tagger("a lamp for", threshold=0)}
+
+
+def test_a_model_in_half_precision_tags(folder):
+    tagger = pipeline("multi-label-tagging", model=folder, dtype=torch.bfloat16)
+    assert tagger.model.dtype == torch.bfloat16
+    for tags, others in zip(tagger(TEXTS, threshold=0), pipeline(model=folder)(TEXTS, threshold=0), strict=True):
+        scores = {tag["label"]: tag["score"] for tag in others}
+        assert {tag["label"]: tag["score"] for tag in tags} == pytest.approx(scores, abs=0.05)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from hf_rnn_multilabel.training.trainer import scale_embedding_rate
+
+
+STEPS = {"max_steps": 3, "per_device_train_batch_size": 4, "learning_rate": 0.01, "weight_decay": 0.1}
+
+
+def train(build_tagger, build_trainer, rows, factor, **arguments):
+    trainer = build_trainer(build_tagger().train(), rows, **STEPS | arguments)
+    scale_embedding_rate(trainer, factor)
+    trainer.train()
+    return trainer
+
+
+def test_the_factor_1_is_the_stock_training_to_the_bit(build_tagger, build_trainer, rows):
+    stock = build_trainer(build_tagger().train(), rows, **STEPS)
+    stock.train()
+    scaled = train(build_tagger, build_trainer, rows, 1.0).model.state_dict()
+    assert all(torch.equal(weight, scaled[name]) for name, weight in stock.model.state_dict().items())
+
+
+def test_the_first_step_of_the_embeddings_is_shorter_by_the_factor_and_that_of_the_others_is_not(
+    build_tagger, build_trainer, rows
+):
+    start = dict(build_tagger().named_parameters())
+    whole = train(build_tagger, build_trainer, rows, 1.0, max_steps=1).model.state_dict()
+    scaled = train(build_tagger, build_trainer, rows, 0.1, max_steps=1).model.state_dict()
+    for name, weight in start.items():
+        weight = weight.detach()
+        share = 0.1 if name == "rnn.embed_tokens.weight" else 1.0
+        assert (whole[name] - weight).abs().max() > 1e-4
+        torch.testing.assert_close(scaled[name] - weight, share * (whole[name] - weight), atol=2e-7, rtol=0)
+
+
+def test_the_schedule_goes_for_the_embeddings_too(build_tagger, build_trainer, rows):
+    trainer = train(build_tagger, build_trainer, rows, 0.1, lr_scheduler_type="linear", max_steps=2)
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    assert len(rates) == 3 and rates == [0, 0, 0]
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01, 0.01, 0.001])
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.1, 0, 0.1]
+
+
+def test_the_factor_0_leaves_the_embeddings_as_they_are(build_tagger, build_trainer, rows):
+    model = train(build_tagger, build_trainer, rows, 0.0).model
+    start = build_tagger().state_dict()
+    unchanged = {name for name, weight in model.named_parameters() if torch.equal(weight, start[name])}
+    assert unchanged == {"rnn.embed_tokens.weight"}
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1])
+def test_every_net_that_a_search_tries_has_its_embeddings_at_the_rate(build_tagger, build_trainer, rows, factor):
+    start = build_tagger().state_dict()["rnn.embed_tokens.weight"]
+    trainer = build_trainer(None, rows, model_init=lambda: build_tagger().train(), **STEPS | {"max_steps": 1})
+    scale_embedding_rate(trainer, factor)
+    whole = train(build_tagger, build_trainer, rows, 1.0, max_steps=1).model.get_input_embeddings().weight - start
+    for _ in range(2):
+        trainer.train()
+        moved = trainer.model.get_input_embeddings().weight - start
+        torch.testing.assert_close(moved, factor * whole, atol=2e-7, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1])
+def test_an_optimizer_that_is_there_already_is_told_of(build_tagger, build_trainer, rows, factor):
+    trainer = build_trainer(build_tagger(), rows)
+    trainer.create_optimizer()
+    with pytest.raises(ValueError, match=r"The trainer has its optimizer already, a .*AdamW; call this before"):
+        scale_embedding_rate(trainer, factor)
+
+
+def test_the_full_rate_leaves_an_optimizer_that_is_there_as_it_is(build_tagger, build_trainer, rows):
+    trainer = build_trainer(build_tagger(), rows)
+    groups = len(trainer.create_optimizer().param_groups)
+    scale_embedding_rate(trainer, 1)
+    assert len(trainer.optimizer.param_groups) == groups
+
+
+@pytest.mark.parametrize("factor", [-0.1, 1.1, float("nan")])
+def test_a_factor_out_of_its_range_is_refused(build_tagger, build_trainer, rows, factor):
+    with pytest.raises(ValueError, match=r"`factor` is .*; it must be in \[0, 1\]"):
+        scale_embedding_rate(build_trainer(build_tagger(), rows), factor)
