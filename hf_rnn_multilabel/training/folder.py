@@ -144,6 +144,6 @@ def _short(value: Any) -> str:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a run's folder in which nothing but the lock is left."""
-    if folder.exists() and {path.name for path in folder.iterdir()} <= {LOCK}:
+    """Remove a run's folder in which there is nothing to resume from."""
+    if folder.exists() and {path.name for path in folder.iterdir()} <= {LOCK, IDENTITY, FINISHED}:
         shutil.rmtree(folder, ignore_errors=True)

@@ -305,12 +305,12 @@ def trainer_arguments(recipe: EncoderRecipe, output_dir: str, **changes: Any) ->
 def _for_this_machine(given: Mapping[str, Any]) -> dict[str, Any]:
     """The stock arguments that are given; half precision without a GPU means on the CPU, which is not to be said."""
     given = {name: value for name, value in given.items() if name not in OF_THE_PUSH}
-    if (given.get("bf16") or given.get("fp16")) and not _has_accelerator():
+    if (given.get("bf16") or given.get("fp16")) and not has_accelerator():
         given.setdefault("use_cpu", True)
     return given
 
 
-def _has_accelerator() -> bool:
+def has_accelerator() -> bool:
     return torch.accelerator.is_available()
 
 
