@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoModelF
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .model.configuration_rnn_multilabel import RnnMultilabelConfig
+from .model.losses import OBJECTIVES
 from .model.modeling_rnn_multilabel import (
     RnnMultilabelForMaskedLM,
     RnnMultilabelForSequenceClassification,
@@ -14,6 +15,7 @@ from .model.modeling_rnn_multilabel import (
 )
 from .model.pipeline_rnn_multilabel import MultiLabelTaggingPipeline
 from .model.recurrence import TRAINING_KERNELS
+from .training import objectives
 from .training.stepwise import StepwiseRecurrence
 
 
@@ -31,6 +33,7 @@ AutoConfig.register("rnn_multilabel", RnnMultilabelConfig, exist_ok=True)
 AutoModel.register(RnnMultilabelConfig, RnnMultilabelModel, exist_ok=True)
 AutoModelForMaskedLM.register(RnnMultilabelConfig, RnnMultilabelForMaskedLM, exist_ok=True)
 AutoModelForSequenceClassification.register(RnnMultilabelConfig, RnnMultilabelForSequenceClassification, exist_ok=True)
+OBJECTIVES.update(objectives.OBJECTIVES)
 for cell_type in ("rnn", "gru"):
     TRAINING_KERNELS[cell_type] = partial(StepwiseRecurrence.apply, cell_type)
 if "multi-label-tagging" not in PIPELINE_REGISTRY.supported_tasks:

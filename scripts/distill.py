@@ -40,12 +40,12 @@ from transformers import (
     set_seed,
 )
 
-from hf_rnn_multilabel import RnnMultilabelConfig
 from hf_rnn_multilabel.data.encoding import find_text_column, tokenize
 from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod
 from hf_rnn_multilabel.hub.provenance import shown_name
-from hf_rnn_multilabel.model.losses import UNKNOWN, binary_cross_entropy
+from hf_rnn_multilabel.model.losses import IGNORED, binary_cross_entropy
 from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
+from hf_rnn_multilabel.training.objectives import check_distillation
 
 
 TEACHER = "teacher"  # the folder of all that is the teacher's, within the output folder
@@ -261,7 +261,7 @@ def read_unlabelled(path: str, text_column: str | None) -> list[str]:
 def add_unlabelled(data: Data, texts: list[str]) -> Data:
     """The data with more texts to train on, all labels of which are unknown."""
     train = data.dataset["train"].select_columns([data.text_column, "labels"])
-    labels = np.full((len(texts), len(data.encoding.label_names)), UNKNOWN, np.float32)
+    labels = np.full((len(texts), len(data.encoding.label_names)), IGNORED, np.float32)
     more = Dataset.from_dict({data.text_column: texts, "labels": labels}, features=Features(train.features))
     return replace(
         data,
@@ -279,8 +279,7 @@ def main() -> None:
     if (not teacher_args.teacher) == (teacher_args.teacher_from is None):
         raise ValueError("Give either `--teacher`, a text classifier, or `--teacher_from`, an encoder, not both.")
     weight, temperature = teacher_args.distillation_weight, teacher_args.distillation_temperature
-    # It refuses what is out of range, before anything is computed.
-    RnnMultilabelConfig(distillation_weight=weight, distillation_temperature=temperature)
+    check_distillation(weight, temperature)
     if args.retrain_with_validation:
         raise ValueError(
             "`--retrain_with_validation` is given, but validation has no teacher's logits; leave it out, or train on "

@@ -132,7 +132,7 @@ def make_model(args: NetArguments, tokenizer: PreTrainedTokenizerBase, vectors) 
         config = load_config(args.model_name_or_path, **remote)
         for name, value in dropouts.items():
             setattr(config, name, value)
-        config.bag_weight = 0.0
+        config.num_bigram_buckets = None
         config.validate()
         model = AutoModelForMaskedLM.from_pretrained(args.model_name_or_path, config=config, **remote)
         if model.config.vocab_size < len(tokenizer):

@@ -49,15 +49,17 @@ from hf_rnn_multilabel.hub.model_card import build_card
 from hf_rnn_multilabel.hub.provenance import describe_training, processor, shown_name
 from hf_rnn_multilabel.hub.push import push
 from hf_rnn_multilabel.training.averaging import WeightAveraging
+from hf_rnn_multilabel.training.distillation import DistillationTrainer
 from hf_rnn_multilabel.training.retraining import retrain
 from hf_rnn_multilabel.training.search import best_settings, model_settings, search
 from hf_rnn_multilabel.training.trainer import scale_embedding_rate
-from hf_rnn_multilabel.training.wide import add_bag, fit_bag, set_bag
+from hf_rnn_multilabel.training.wide import add_wide_head, fit_wide_head, mix_in_wide_head
 
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
+SETTINGS = ("weight", "temperature")  # of the distillation
 RETRAINING = "retraining"  # its checkpoints, below the output folder
 TIMED = 1000  # texts whose tagging is timed for the card
 
@@ -177,8 +179,10 @@ def train_tagger(
             model_args, args, dataset, tokenizer, vectors, encoding, texts["train"], embedding_rate, distillation
         )
         set_seed(args.seed)
-    model, named = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
-    trainer = Trainer(
+    model, named = make_model(model_args, tokenizer, vectors, encoding, texts["train"])
+    taught = {} if distillation is None else {"distillation_" + name: distillation[name] for name in SETTINGS}
+    trainer = DistillationTrainer(
+        **taught,
         model=model,
         args=args,
         train_dataset=dataset["train"],
@@ -191,8 +195,10 @@ def train_tagger(
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=checkpoint)
     names = encoding.label_names
+    share = 0.0
     if takes_bag(model_args, len(tokenizer), len(names)):
-        share = add_bag(model, tokenizer, texts, labels, args.per_device_eval_batch_size)
+        sizes = {"num_bigram_buckets": model_args.bag_pairs, "batch_size": args.per_device_eval_batch_size}
+        share = mix_in_wide_head(model, tokenizer, texts, labels, **sizes)
         print(f"Up to {share:.0%} of a logit come from a logistic regression on the tokens.")
     train_seconds = time.perf_counter() - started
 
@@ -207,8 +213,7 @@ def train_tagger(
     retraining = {}
     if args.retrain_with_validation:
         set_seed(args.seed)
-        share = model.config.bag_weight
-        model, _ = make_model(model_args, tokenizer, vectors, encoding, texts["train"], distillation)
+        model, _ = make_model(model_args, tokenizer, vectors, encoding, texts["train"])
         model.config.thresholds = thresholds
         both = concatenate_datasets([dataset["train"], dataset["validation"]])
         folder = Path(args.output_dir) / RETRAINING
@@ -217,8 +222,8 @@ def train_tagger(
         trainer = retrain(trainer, model, both, str(folder), averaging(args), embedding_rate, checkpoint)
         if share:
             labels_of_both = np.concatenate([labels["train"], labels["validation"]])
-            sizes = model.config.vocab_size, model.config.bag_pairs
-            set_bag(model, fit_bag(both["input_ids"], labels_of_both, *sizes), share)
+            wide = fit_wide_head(both["input_ids"], labels_of_both, model.config.vocab_size, model_args.bag_pairs)
+            add_wide_head(model, wide, share)
         retraining["retraining"] = {
             "rows": len(both),
             "epochs": trainer.state.epoch,
@@ -281,7 +286,7 @@ def train_tagger(
             "embedding_rate": embedding_rate,
             "started_from": shown_name(model_args.model_name_or_path),
             "label_name_queries": named or None,
-            "bag_weight": model.config.bag_weight or None,
+            "bag_weight": share or None,
             "weight_averaging": args.weight_averaging or None,
             "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
         },
@@ -335,13 +340,15 @@ def search_settings(
 
     def model_init(trial):
         settings = {} if trial is None else model_settings(trial)
-        net, _ = make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts, distillation)
+        net, _ = make_model(replace(model_args, **settings), tokenizer, vectors, encoding, texts)
         # As `Trainer(model)` does: so the net that is trained in the end is that of the best trial.
         set_seed(args.seed)
         return net
 
     folder = Path(args.output_dir) / "search"
-    trainer = Trainer(
+    taught = {} if distillation is None else {"distillation_" + name: distillation[name] for name in SETTINGS}
+    trainer = DistillationTrainer(
+        **taught,
         model_init=model_init,
         args=replace(
             args, output_dir=str(folder), save_strategy="no", load_best_model_at_end=False, push_to_hub=False

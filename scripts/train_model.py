@@ -29,7 +29,7 @@ from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, Rnn
 from hf_rnn_multilabel.data.tokenization import prune_tokenizer, train_tokenizer
 from hf_rnn_multilabel.hub.provenance import shown_name
 from hf_rnn_multilabel.training.embeddings import start_embeddings, vectors_from_file, vectors_from_model
-from hf_rnn_multilabel.training.label_names import share_in_texts, start_from_label_names
+from hf_rnn_multilabel.training.label_names import fraction_in_texts, start_from_label_names
 
 
 TAGGER, MASKED_LM = RnnMultilabelForSequenceClassification.__name__, RnnMultilabelForMaskedLM.__name__
@@ -90,7 +90,6 @@ def make_model(
     vectors,
     encoding,
     texts: list[str],
-    distillation: dict | None = None,
 ) -> tuple[RnnMultilabelForSequenceClassification, int]:
     """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint.
 
@@ -105,12 +104,9 @@ def make_model(
         "objective": args.objective,
         "objective_parameters": args.objective_numbers,
         "label_smoothing": args.label_smoothing,
-        # That of a checkpoint is not trained on: it is fitted anew when the net is trained.
-        "bag_weight": 0.0,
-        "bag_pairs": args.bag_pairs,
+        # That of a checkpoint is not trained on: it is fitted again when the model is trained.
+        "num_bigram_buckets": None,
     }
-    if distillation is not None:
-        settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
         model, has_new_head = load_model(args.model_name_or_path, settings, args, texts)
     else:
@@ -170,7 +166,7 @@ def default_pooling(args: ModelArguments, names: list[str], texts: list[str]) ->
 
     Another model's embeddings know words that the training texts lack.
     """
-    if takes_embeddings_of_a_model(args) or share_in_texts(names, texts[:TEXTS_FOR_NAMES]) >= 0.5:
+    if takes_embeddings_of_a_model(args) or fraction_in_texts(names, texts[:TEXTS_FOR_NAMES]) >= 0.5:
         return ["attention", "max", "label_attention"]
     print("Most labels' names have no word in the training texts, so there is no label attention; see `--pooling`.")
     return ["attention", "max"]
@@ -197,7 +193,7 @@ def load_model(name_or_path: str, settings: dict, args: ModelArguments, texts: l
     """
     remote = {"trust_remote_code": args.trust_remote_code}
     config = load_config(name_or_path, **remote)
-    had_bag = bool(config.bag_weight)
+    had_bag = config.num_bigram_buckets is not None
     architecture = (config.architectures or [TAGGER])[0]
     is_tagger = architecture == TAGGER
     refuse_settings(args, ARCHITECTURE if is_tagger else ARCHITECTURE - HEAD)

@@ -289,7 +289,7 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     facts = run_train(tmp_path / "model", *train_and_validation, *arguments)
     weights = weights_of(tmp_path / "model")
     words = slice(1, None)  # but for the padding
-    assert torch.equal(weights["rnn.embed_tokens.weight"][words], theirs[words])
+    assert torch.equal(weights["rnn.inputs.embed_tokens.weight"][words], theirs[words])
     assert facts["training"]["embedding_rate"] == 0
     assert "embeddings | not trained" in (tmp_path / "model" / "README.md").read_text()
     going_on = ["--model_name_or_path", tmp_path / "model", "--embedding_rate", "0"]
@@ -297,7 +297,7 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     further = weights_of(tmp_path / "further")
     changed = {name for name in weights if not torch.equal(weights[name], further[name])}
     # The bag is fitted to the same texts.
-    assert changed == {name for name in weights if name != "rnn.embed_tokens.weight" and not name.startswith("bag.")}
+    assert changed == {name for name in weights if name != "rnn.inputs.embed_tokens.weight" and not name.startswith("wide.")}
 
 
 def test_pain_20_two_processes_train_as_one_with_the_same_batches(tmp_path, train_and_validation):

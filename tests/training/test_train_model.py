@@ -15,7 +15,7 @@ from train_arguments import DataArguments, ModelArguments
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
 from hf_rnn_multilabel.data.encoding import encode_labels
-from hf_rnn_multilabel.training.wide import set_bag
+from hf_rnn_multilabel.training.wide import remove_wide_head
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_a_tokenizer_without_a_pad_token_is_told_of(tmp_path, bert, encoding):
 
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):
     tokenizer, model = start({"model_name_or_path": str(trained)}, encoding, max_length=7)
-    weights = {name: weight for name, weight in weights_of(trained).items() if not name.startswith("bag.")}
+    weights = {name: weight for name, weight in weights_of(trained).items() if not name.startswith("wide.")}
     assert are_equal(model.state_dict(), weights)
     assert model.config.label_frequencies == encoding.frequencies
     assert tokenizer.model_max_length == 7
@@ -182,9 +182,9 @@ def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding)
 def test_thresholds_are_kept_but_for_those_of_a_mixture_with_a_bag(tmp_path, trained, encoding, has_bag):
     shutil.copytree(trained, tmp_path / "tagger")
     model = AutoModelForSequenceClassification.from_pretrained(trained)
-    assert model.config.bag_weight > 0 and model.config.thresholds
+    assert model.wide is not None and model.config.thresholds
     if not has_bag:
-        set_bag(model, None, 0.0)
+        remove_wide_head(model)
     model.save_pretrained(tmp_path / "tagger")
     _, started = start({"model_name_or_path": str(tmp_path / "tagger")}, encoding)
     assert started.config.thresholds == (None if has_bag else model.config.thresholds)
