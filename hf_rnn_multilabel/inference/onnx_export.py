@@ -16,12 +16,15 @@ from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 from transformers.tokenization_utils_base import LARGE_INTEGER
 
 from .. import __version__
-from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel
-from ..model.recurrence import RnnMultilabelLayer, compaction
+from ..model.modeling_rnn_multilabel import (
+    RnnMultilabelForSequenceClassification,
+    RnnMultilabelModel,
+    RnnMultilabelModelOutput,
+)
+from ..model.recurrence import RnnMultilabelLayer, pad_right
 from .onnx_tagger import FORMAT_VERSION, MAKER
 
 
@@ -165,7 +168,7 @@ class OnnxNet(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         mask = attention_mask.bool()
-        order, _ = compaction(mask)
+        order, _ = pad_right(mask)
         valid = torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)  # (batch, time)
         return self.model(input_ids.gather(1, order), valid, return_dict=True).logits
 
@@ -175,17 +178,17 @@ class OnnxEncoder(nn.Module):
 
     def __init__(self, rnn: RnnMultilabelModel):
         super().__init__()
-        self.embed_tokens = rnn.embed_tokens
+        self.embed_tokens = rnn.inputs.embed_tokens
         self.layers = nn.ModuleList(OnnxLayer(layer) for layer in rnn.layers)  # type: ignore[arg-type]
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_, **__) -> BaseModelOutput:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_, **__) -> RnnMultilabelModelOutput:
         # An empty text is read to its first step, which the mask then takes away; ONNX leaves a length of 0 open.
         lengths = attention_mask.sum(1).clamp(min=1).int()
         states = self.embed_tokens(input_ids.t())  # (time, batch, embedding)
         for layer in self.layers:
             states = layer(states, lengths)  # (time, batch, state)
         states = states.transpose(0, 1).masked_fill(~attention_mask.unsqueeze(-1), 0)
-        return BaseModelOutput(last_hidden_state=states)  # (batch, time, state)
+        return RnnMultilabelModelOutput(last_hidden_state=states, attention_mask=attention_mask)
 
 
 class OnnxLayer(nn.Module):

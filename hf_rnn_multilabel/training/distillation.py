@@ -7,10 +7,11 @@ import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from scipy.special import expit
 from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from ..data.encoding import tokenize
-from ..model.losses import UNKNOWN
+from ..model.losses import IGNORED
+from .objectives import check_distillation, distilled_loss
 
 
 def label_order(config: Any, label_names: list[str]) -> list[int]:
@@ -78,7 +79,7 @@ def compute_logits(
 
 
 def add_teacher(rows: Dataset, logits: np.ndarray) -> Dataset:
-    """Gives rows the column "teacher_logits", which the model's forward takes, and unknown labels the teacher's score.
+    """Gives rows the column "teacher_logits", for `DistillationTrainer`, and unknown labels the teacher's score.
 
     With a score for a label, a text without labels weighs as much in the loss as any other, and `Trainer` counts it.
 
@@ -103,7 +104,53 @@ def add_teacher(rows: Dataset, logits: np.ndarray) -> Dataset:
             f"{len(wrong)} rows have a teacher's logit that is not finite, as row {wrong[0]}: {logits[wrong[0]]}; "
             "give a teacher that is whole, in float32."
         )
-    columns = {"labels": np.where(labels == UNKNOWN, expit(logits), labels), "teacher_logits": logits}
+    columns = {"labels": np.where(labels == IGNORED, expit(logits), labels), "teacher_logits": logits}
     features = Features(dict.fromkeys(columns, List(Value("float32"), length=labels.shape[1])))
     taught = Dataset.from_dict(columns, features=features)
     return concatenate_datasets([rows.remove_columns("labels"), taught], axis=1)
+
+
+class DistillationTrainer(Trainer):
+    """The stock `Trainer` for a student: rows with "teacher_logits" are learned from the teacher too.
+
+    Args:
+        distillation_weight: Weight of the teacher in the loss, from 0 to 1.
+        distillation_temperature: Divisor of the logits of both, see `objectives.distillation`.
+    """
+
+    def __init__(
+        self, *args: Any, distillation_weight: float = 0.5, distillation_temperature: float = 1.0, **kwargs: Any
+    ):
+        super().__init__(*args, **kwargs)
+        check_distillation(distillation_weight, distillation_temperature)
+        self.distillation_weight = distillation_weight
+        self.distillation_temperature = distillation_temperature
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """As the stock one; with `teacher_logits` in the inputs, the loss is `objectives.distilled_loss`."""
+        teacher_logits = inputs.pop("teacher_logits", None)
+        if teacher_logits is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+        def loss(outputs, labels, num_items_in_batch=None):
+            return distilled_loss(
+                self.accelerator.unwrap_model(model),
+                outputs.logits,
+                labels,
+                teacher_logits,
+                weight=self.distillation_weight,
+                temperature=self.distillation_temperature,
+                num_items_in_batch=num_items_in_batch,
+            )
+
+        # The stock method scales what such a function returns for gradient accumulation and several processes.
+        self.compute_loss_func = loss
+        try:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        finally:
+            self.compute_loss_func = None
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if "teacher_logits" not in self._signature_columns:
+            self._signature_columns.append("teacher_logits")

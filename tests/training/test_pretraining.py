@@ -238,15 +238,15 @@ def test_pretraining_goes_on_from_a_net_whose_tokenizer_has_no_mask_token(tmp_pa
     tokenizer.save_pretrained(tmp_path)
     found, model = start(model_name_or_path=str(tmp_path))
     assert len(found) == len(tokenizer) + 1 == model.config.vocab_size == len(model.decoder.bias)
-    assert torch.equal(model.rnn.embed_tokens.weight[:-1], base.embed_tokens.weight)
+    assert torch.equal(model.rnn.inputs.embed_tokens.weight[:-1], base.inputs.embed_tokens.weight)
 
 
 def test_pretraining_goes_on_from_a_tagger_without_its_bag_of_tokens(trained):
-    assert AutoConfig.from_pretrained(trained).bag_weight > 0
+    assert AutoConfig.from_pretrained(trained).num_bigram_buckets is not None
     model = start(model_name_or_path=str(trained))[1]
-    assert model.config.bag_weight == 0
-    embeddings = model.rnn.embed_tokens.weight[:-1]  # but for the mask token's
-    assert torch.equal(embeddings, weights_of(trained)["rnn.embed_tokens.weight"])
+    assert model.config.num_bigram_buckets is None
+    embeddings = model.rnn.inputs.embed_tokens.weight[:-1]  # but for the mask token's
+    assert torch.equal(embeddings, weights_of(trained)["rnn.inputs.embed_tokens.weight"])
 
 
 def test_what_pretraining_cannot_go_on_from_is_told(pretrained, bert):
