@@ -25,7 +25,7 @@ from datasets import Dataset, DatasetDict, Features, concatenate_datasets
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.special import expit
-from train import compute_metrics, evaluate_all, predict, train_tagger
+from train import predict, train_tagger
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
 from train_data import SPLITS, Data, read_data, read_files
 from train_output import METRICS, prepare_output
@@ -42,7 +42,7 @@ from transformers import (
 
 from hf_rnn_multilabel import RnnMultilabelConfig
 from hf_rnn_multilabel.data.encoding import find_text_column, tokenize
-from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod
+from hf_rnn_multilabel.evaluation import ThresholdMethod, compute_metrics, evaluate_all
 from hf_rnn_multilabel.hub.provenance import shown_name
 from hf_rnn_multilabel.model.losses import UNKNOWN, binary_cross_entropy
 from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
@@ -123,7 +123,7 @@ def fine_tune(
     *,
     name: str = "teacher",
     max_length: int = 256,
-    threshold_method: ThresholdMethod = "shrunk",
+    threshold_method: ThresholdMethod = "shrinkage",
     **arguments: Any,
 ) -> dict[str, list[dict]]:
     """Fine-tunes an encoder on the labels with the stock `Trainer`; a finished folder is taken as it is.

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from scipy.special import expit
 from train_arguments import CardArguments, DataArguments, ModelArguments, TrainingArguments
@@ -35,16 +34,17 @@ from transformers import (
 )
 
 from hf_rnn_multilabel.data.encoding import tokenize
-from hf_rnn_multilabel.evaluation.baseline import linear_scores
-from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import (
+from hf_rnn_multilabel.evaluation import (
     apply_thresholds,
-    decision_metrics,
-    make_compute_metrics,
+    compute_metrics,
+    evaluate_all,
+    expected_calibration_error,
+    linear_scores,
     per_label_metrics,
-    ranking_metrics,
+    plot_all,
+    tune_thresholds,
 )
-from hf_rnn_multilabel.evaluation.plots import BINS, expected_calibration_error, plot_all
-from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod, best_threshold, tune
+from hf_rnn_multilabel.evaluation.calibration import NUM_BINS
 from hf_rnn_multilabel.hub.model_card import build_card
 from hf_rnn_multilabel.hub.provenance import describe_training, processor, shown_name
 from hf_rnn_multilabel.hub.push import push
@@ -60,43 +60,6 @@ logger = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 RETRAINING = "retraining"  # its checkpoints, below the output folder
 TIMED = 1000  # texts whose tagging is timed for the card
-
-
-def compute_metrics(prediction: transformers.EvalPrediction) -> dict[str, float]:
-    """The metrics at the best one threshold of the rows at hand: for choosing an epoch, not for reporting."""
-    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-    threshold = best_threshold(expit(logits), np.asarray(prediction.label_ids))
-    return make_compute_metrics(threshold)(prediction) | {"threshold": threshold}
-
-
-def evaluate_all(
-    model: str,
-    scores: dict[str, np.ndarray],
-    labels: dict[str, np.ndarray],
-    names: list[str],
-    method: ThresholdMethod = "shrunk",
-) -> dict:
-    """Each split's metrics with three kinds of thresholds, or four with another `method`, all from validation."""
-    kinds = {
-        "0.5": dict.fromkeys(names, 0.5),
-        "one for all": tune(scores["validation"], labels["validation"], names, "one_micro"),
-        "one per label": tune(scores["validation"], labels["validation"], names, "shrunk"),
-    }
-    if method not in ("one_micro", "shrunk"):
-        kinds[method] = tune(scores["validation"], labels["validation"], names, method)
-    results = {}
-    for split, found in scores.items():
-        ranking = ranking_metrics(found, labels[split])
-        results[split] = [
-            {
-                "model": model,
-                "thresholds": kind,
-                **decision_metrics(apply_thresholds(found, list(values.values())), labels[split]),
-                **ranking,
-            }
-            for kind, values in kinds.items()
-        ]
-    return results
 
 
 def print_results(facts: dict) -> None:
@@ -199,7 +162,7 @@ def train_tagger(
     # 3. Thresholds from validation.
     scores, truth = {}, {}
     scores["validation"], truth["validation"] = predict(trainer, dataset["validation"])
-    thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
+    thresholds = tune_thresholds(scores["validation"], truth["validation"], names, data_args.threshold_method)
     model.config.thresholds = thresholds
     training, steps = describe_training(trainer), trainer.state.global_step
 
@@ -234,8 +197,8 @@ def train_tagger(
         for row in results["validation"]:
             row["model"] = "before retraining"
     if linear:
-        for split, found in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
-            results[split] += found
+        for split, its_rows in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
+            results[split] += its_rows
     for split, found in (teacher_results or {}).items():
         results[split] += found
 
@@ -263,7 +226,7 @@ def train_tagger(
         "threshold_method": data_args.threshold_method,
         "calibration": {
             "expected_calibration_error": expected_calibration_error(scores[final], truth[final]),
-            "bins": BINS,
+            "bins": NUM_BINS,
         },
         "plots": plot_all(scores[final], truth[final], names, limits, args.output_dir),
         "label_form": str(encoding),

@@ -174,7 +174,7 @@ class DataArguments:
     validation_share: float = field(default=0.1, metadata={"help": "Share of train split off when there is none."})
     max_length: int = field(default=256, metadata={"help": "Tokens at which a text is cut."})
     threshold_method: ThresholdMethod = field(
-        default="shrunk", metadata={"help": "The thresholds that the model keeps; see `thresholds.tune`."}
+        default="shrinkage", metadata={"help": "How the model's thresholds are tuned; see `tune_thresholds`."}
     )
     linear_baseline: bool = field(default=False, metadata={"help": "Train TF-IDF with logistic regression beside it."})
 

@@ -30,8 +30,13 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel
-from hf_rnn_multilabel.evaluation.baseline import linear_scores
-from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import compute_scores, per_label_metrics
+from hf_rnn_multilabel.evaluation import (
+    apply_thresholds,
+    decision_metrics,
+    linear_scores,
+    per_label_metrics,
+    ranking_metrics,
+)
 from hf_rnn_multilabel.hub.model_card import build_card
 
 
@@ -52,6 +57,10 @@ def test_a_trained_folder_holds_all_that_a_tagger_needs_and_no_pickle(trained):
     assert all(label in (trained / "README.md").read_text() for label in LABELS)
 
 
+def metrics_at(scores, labels, thresholds=0.5):
+    return decision_metrics(apply_thresholds(scores, thresholds), labels) | ranking_metrics(scores, labels)
+
+
 def test_the_figures_are_those_of_the_reloaded_model(trained, files):
     rows = make_rows(40, seed=2)
     tokenizer = AutoTokenizer.from_pretrained(trained)
@@ -62,16 +71,16 @@ def test_the_figures_are_those_of_the_reloaded_model(trained, files):
     truth = np.array([[label in row["labels"] for label in LABELS] for row in rows], float)
     facts = metrics_of(trained)
     found = {row["thresholds"]: row for row in facts["test"] if row["model"] == "this model"}
-    for kind, thresholds in {"0.5": 0.5, "one per label": model.config.label_thresholds}.items():
-        for key, value in compute_scores(scores, truth, thresholds).items():
+    for kind, thresholds in {"0.5": 0.5, "per-label thresholds": model.config.label_thresholds}.items():
+        for key, value in metrics_at(scores, truth, thresholds).items():
             assert found[kind][key] == pytest.approx(value, abs=1e-9), (kind, key)
     tags = scores >= np.float32(model.config.label_thresholds)
     for row, expected in zip(facts["labels"], per_label_metrics(tags, truth, LABELS), strict=True):
         assert expected == {key: row[key] for key in expected}
         assert row["threshold"] == model.config.thresholds[row["label"]]
     # Neither of a constant net nor of a perfect one would a wrong order of the rows be seen.
-    assert found["one per label"]["f1_micro"] > 0.3
-    assert compute_scores(scores, truth[::-1], 0.5)["f1_micro"] < found["0.5"]["f1_micro"]
+    assert found["per-label thresholds"]["f1_micro"] > 0.3
+    assert metrics_at(scores, truth[::-1], 0.5)["f1_micro"] < found["0.5"]["f1_micro"]
 
 
 def test_the_linear_model_stands_beside_with_its_own_figures(trained):
@@ -83,7 +92,7 @@ def test_the_linear_model_stands_beside_with_its_own_figures(trained):
     truth = [np.array([[label in row["labels"] for label in LABELS] for row in part]) for part in (rows, test_rows)]
     texts = [[row["text"] for row in part] for part in (rows, validation, test_rows)]
     scores = linear_scores(texts[0], truth[0], *texts[1:])[1]
-    assert facts["test"][3]["f1_micro"] == pytest.approx(compute_scores(scores, truth[1])["f1_micro"])
+    assert facts["test"][3]["f1_micro"] == pytest.approx(metrics_at(scores, truth[1])["f1_micro"])
 
 
 def test_the_card_is_that_of_the_facts_and_its_plots_lie_beside_it(trained):
@@ -149,7 +158,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path, 
 
 def test_thresholds_of_another_method_get_figures_of_their_own(tmp_path, train_and_validation):
     facts = run_train(tmp_path / "model", *train_and_validation, "--threshold_method", "per_label")
-    assert [row["thresholds"] for row in facts["validation"]] == ["0.5", "one for all", "one per label", "per_label"]
+    assert [row["thresholds"] for row in facts["validation"]] == [
+        "0.5",
+        "global threshold",
+        "per-label thresholds",
+        "per_label",
+    ]
     f1 = np.mean([row["f1"] for row in facts["labels"]])
     assert facts["validation"][3]["f1_macro"] == pytest.approx(f1)
 
@@ -206,7 +220,7 @@ def test_the_linear_model_beside_a_retrained_net_is_trained_on_the_same_texts(re
     test_rows = make_rows(40, seed=2)
     (scores,) = linear_scores([row["text"] for row in rows], truth, [row["text"] for row in test_rows])
     test_truth = np.array([[label in row["labels"] for label in LABELS] for row in test_rows])
-    assert metrics_of(retrained)["test"][3]["f1_micro"] == compute_scores(scores, test_truth)["f1_micro"]
+    assert metrics_of(retrained)["test"][3]["f1_micro"] == metrics_at(scores, test_truth)["f1_micro"]
 
 
 def test_without_a_test_split_a_retrained_net_has_no_figures(tmp_path, train_and_validation):
@@ -215,7 +229,7 @@ def test_without_a_test_split_a_retrained_net_has_no_figures(tmp_path, train_and
     card = ModelCard.load(tmp_path / "model" / "README.md")
     assert card.data.eval_results is None
     assert "of it there are no figures on the validation split" in card.text
-    assert 'the thresholds of "before retraining, one per label"' in card.text
+    assert 'the thresholds of "before retraining, per-label thresholds"' in card.text
 
 
 def test_a_run_that_is_killed_after_its_retraining_goes_on_to_the_same_net(tmp_path, retraining, retrained, capsys):
