@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from matplotlib import font_manager
 
 
 logger = logging.getLogger(__name__)
 
-# Matplotlib brings it along: Latin, Greek, Cyrillic, Arabic, Hebrew, many signs, no Chinese, Japanese or Korean.
+# Matplotlib's own font: Latin, Greek, Cyrillic, Arabic, Hebrew, many signs, no Chinese, Japanese or Korean.
 BASE_FONT = "DejaVu Sans"
 PREFERRED_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei")
 MAX_SHOWN_CHARACTERS = 10
@@ -23,12 +24,14 @@ def fonts_for(texts: Iterable[str]) -> list[str]:
     Returns:
         Families in the order in which Matplotlib should ask them for a character; the first is its own font.
     """
-    families, missing = [BASE_FONT], {character for text in texts for character in text} - _characters(BASE_FONT)
-    installed = {font.name for font in font_manager.fontManager.ttflist}
+    # The most regular font of each family comes last and overrides the others.
+    installed = {font.name: font for font in sorted(font_manager.fontManager.ttflist, key=_irregularity, reverse=True)}
+    families, missing = [BASE_FONT], {character for text in texts for character in text}
+    missing -= _characters(installed[BASE_FONT])
     for family in sorted(installed, key=_preference):
         if not missing:
             return families
-        if covered := missing & _characters(family):
+        if covered := missing & _characters(installed[family]):
             families.append(family)
             missing -= covered
     if missing:
@@ -40,15 +43,23 @@ def fonts_for(texts: Iterable[str]) -> list[str]:
     return families
 
 
-def _characters(family: str) -> set[str]:
+def _characters(font: font_manager.FontEntry) -> set[str]:
     # The placeholders of a font of last resort are boxes too.
-    if family.startswith((".", "Last Resort")):
+    if font.name.startswith((".", "Last Resort")):
         return set()
+    # With all that is known of the font, or Matplotlib logs how it differs from a regular one.
+    names = ("style", "variant", "weight", "stretch")
+    properties: dict[str, Any] = {"family": [font.name]} | {name: getattr(font, name) for name in names}
     try:
-        path = font_manager.findfont(font_manager.FontProperties(family=[family]), fallback_to_default=False)
+        path = font_manager.findfont(font_manager.FontProperties(**properties), fallback_to_default=False)
         return set(map(chr, font_manager.get_font(path).get_charmap()))
     except (OSError, RuntimeError, ValueError):  # not readable, damaged, gone
         return set()
+
+
+def _irregularity(font: font_manager.FontEntry) -> tuple[bool, int]:
+    weight = font_manager.weight_dict.get(str(font.weight), font.weight)
+    return font.style != "normal" or font.stretch != "normal", abs(int(weight) - 400)
 
 
 def _preference(family: str) -> tuple[int, str]:

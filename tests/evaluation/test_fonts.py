@@ -69,6 +69,12 @@ def test_fault_17_characters_that_no_font_has_are_named_in_one_line(install, cap
     assert record.message.startswith("No installed font has 3 characters of the label names (乐伤悲), ")
 
 
+def test_fault_17_nothing_else_is_logged_while_all_fonts_are_searched(caplog):
+    with caplog.at_level(logging.INFO):
+        fonts_for(["\U00050000"])
+    assert len(caplog.records) == 1
+
+
 def test_a_long_list_of_missing_characters_is_shortened(install, caplog):
     fonts_for(chr(0x4E00 + index) for index in range(300))
     (record,) = caplog.records

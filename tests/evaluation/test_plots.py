@@ -267,7 +267,7 @@ def caplog_of_fonts(caplog):
 
 
 def test_fault_17_label_names_that_no_font_has_are_said_in_one_line(tmp_path, monkeypatch, caplog_of_fonts):
-    monkeypatch.setattr("hf_rnn_multilabel.evaluation.fonts._characters", lambda family: set("abc …"))
+    monkeypatch.setattr("hf_rnn_multilabel.evaluation.fonts._characters", lambda font: set("abc …"))
     scores, labels = make_rows()
     plot_all(scores, labels, ["a", "b", "c", "快乐", "悲伤"], 0.5, tmp_path)
     (record,) = caplog_of_fonts.records
