@@ -22,14 +22,12 @@ from typing import Any
 
 import torch
 from distill import fine_tune
-from train import evaluate_all
 from train_arguments import CardArguments, DataArguments
 from train_data import SPLITS, read_data
 from train_output import METRICS
 from transformers import HfArgumentParser, pipeline
 
-from hf_rnn_multilabel.evaluation.baseline import linear_scores
-from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import apply_thresholds, decision_metrics
+from hf_rnn_multilabel.evaluation import apply_thresholds, decision_metrics, evaluate_all, linear_scores
 from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
 
 
@@ -124,9 +122,9 @@ DECIDED = {"output_dir", "seed", "validation_share", "bf16", "use_cpu", "disable
 DECIDED |= {f"{split}_file" for split in SPLITS}
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
-    "micro-F1, one for all": ("one for all", "f1_micro"),
-    "micro-F1, one a label": ("one per label", "f1_micro"),
-    "macro-F1, one a label": ("one per label", "f1_macro"),
+    "micro-F1, one for all": ("global threshold", "f1_micro"),
+    "micro-F1, one a label": ("per-label thresholds", "f1_micro"),
+    "macro-F1, one a label": ("per-label thresholds", "f1_macro"),
     "P@1": ("0.5", "precision_at_1"),
     "P@5": ("0.5", "precision_at_5"),
 }
@@ -253,7 +251,7 @@ def run_together(data_args: DataArguments, members: list[Path], seed: int, folde
     results = evaluate_all(folder.parent.name, scores, data.labels, ensemble.label_names)
     for split, found in scores.items():
         tags = apply_thresholds(found, list(ensemble.thresholds.values()))
-        own = next(row for row in results[split] if row["thresholds"] == "one per label")
+        own = next(row for row in results[split] if row["thresholds"] == "per-label thresholds")
         own |= decision_metrics(tags, data.labels[split])
     parameters = sum(tagger.model.num_parameters() for tagger in taggers)
     seconds = sum(read_cell(member)["train_seconds"] for member in members)

@@ -16,7 +16,7 @@ TEMPLATE = Path(__file__).with_name("model_card_template.md")
 SPLITS = ("test", "validation")
 MODEL = "this model"
 # How the rows of a split name the thresholds of a method; any other is named by itself.
-ROWS = {"one_micro": "one for all", "shrunk": "one per label"}
+ROWS = {"global_micro": "global threshold", "shrinkage": "per-label thresholds"}
 METRICS = [
     *((f"f1_{average}", "f1", f"F1 ({average})", {"average": average}) for average in ("micro", "macro", "weighted")),
     ("f1_samples", "f1", "F1 (samples)", {"average": "samples"}),

@@ -79,7 +79,7 @@ def metrics(model, thresholds, f1):
 
 def make_facts(names=("calm", "joy"), splits=("validation", "test"), without=(), **changes):
     """All facts of the form that `scripts/train.py` writes, each number another."""
-    kinds = ("0.5", "one for all", "one per label")
+    kinds = ("0.5", "global threshold", "per-label thresholds")
     facts = {
         "name": "tagger",
         "license": "apache-2.0",
@@ -109,7 +109,7 @@ def make_facts(names=("calm", "joy"), splits=("validation", "test"), without=(),
             }
             for index, name in enumerate(names)
         ],
-        "threshold_method": "shrunk",
+        "threshold_method": "shrinkage",
         "calibration": {"expected_calibration_error": 0.012345, "bins": 15},
         "plots": {"plots/one.png": "The first. What it shows.", "plots/two.png": "The second. And this."},
         "label_form": "2 labels (calm, joy), read from names; a train row carries 1.50 on average.",
@@ -324,16 +324,16 @@ def test_pain_11_a_threshold_near_zero_is_not_shown_as_zero():
 @pytest.mark.parametrize(
     ("method", "row", "words"),
     [
-        ("shrunk", "one per label", "its calibrated scores expect"),
+        ("shrinkage", "per-label thresholds", "its calibrated scores expect"),
         ("per_label", "per_label", "its own largest F1; a label that no text"),
-        ("one_micro", "one for all", "one threshold, that of the largest micro-F1"),
-        ("one_macro", "one_macro", "one threshold, that of the largest macro-F1"),
+        ("global_micro", "global threshold", "one threshold, that of the largest micro-F1"),
+        ("global_macro", "global_macro", "one threshold, that of the largest macro-F1"),
     ],
 )
 def test_the_card_says_how_the_thresholds_were_chosen_and_which_row_they_give(method, row, words):
     facts = make_facts(threshold_method=method)
     for place, split in enumerate(("test", "validation")):
-        if method in ("per_label", "one_macro"):
+        if method in ("per_label", "global_macro"):
             facts[split] = [*facts[split], metrics("this model", method, 0.3333 + place / 9)]
     card = build_card(make_config(), facts)
     assert f'The model carries the thresholds of "this model, {row}".' in section(card, "Results")
@@ -352,9 +352,9 @@ def test_a_method_that_the_card_cannot_explain_is_an_error():
 
 def test_the_linear_model_stands_beside_this_one_and_is_explained():
     facts = make_facts()
-    facts["test"] = [*facts["test"], metrics("TF-IDF + LR", "one per label", 0.123)]
+    facts["test"] = [*facts["test"], metrics("TF-IDF + LR", "per-label thresholds", 0.123)]
     card = build_card(make_config(), facts)
-    assert tables(card)[0][-1][:2] == ["TF-IDF + LR, one per label", "0.123"]
+    assert tables(card)[0][-1][:2] == ["TF-IDF + LR, per-label thresholds", "0.123"]
     assert "linear model for comparison" in card.text and "linear model" not in make_card().text
     assert 0.123 not in [result.metric_value for result in card.data.eval_results]
 

@@ -14,7 +14,7 @@ from scipy.special import expit
 from train_arguments import ModelArguments, TrainingArguments
 from transformers import HfArgumentParser, pipeline
 
-from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import ranking_metrics
+from hf_rnn_multilabel.evaluation import ranking_metrics
 
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,11 @@ def row(model, thresholds, value):
 def write_cell(folder: Path, value: float, **more) -> None:
     """A finished cell: its own three rows, the linear model's behind them."""
     folder.mkdir(parents=True)
-    own = [row("this model", kind, value + i / 100) for i, kind in enumerate(("0.5", "one for all", "one per label"))]
-    rows = [*own, row("TF-IDF + LR", "one for all", 0.99)]
+    own = [
+        row("this model", kind, value + i / 100)
+        for i, kind in enumerate(("0.5", "global threshold", "per-label thresholds"))
+    ]
+    rows = [*own, row("TF-IDF + LR", "global threshold", 0.99)]
     (folder / "metrics.json").write_text(json.dumps({"validation": rows, "test": rows, "train_seconds": 90} | more))
 
 
@@ -253,7 +256,7 @@ def test_a_net_the_linear_model_and_nets_together_are_collected(tmp_path, sets):
     facts = json.loads((tmp_path / "out" / "lamps" / "both" / "0" / "metrics.json").read_text())
     for split in ("validation", "test"):
         recall = {row["thresholds"]: row["recall_micro"] for row in facts[split]}
-        assert recall["one per label"] == 0 < recall["one for all"]
+        assert recall["per-label thresholds"] == 0 < recall["global threshold"]
     (both,) = (cell for cell in quality.collect(tmp_path / "out") if cell["recipe"] == "both")
     for cost in ("parameters", "train_seconds"):
         assert both[cost] == net[cost] + other[cost]
