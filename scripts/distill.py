@@ -43,7 +43,9 @@ from transformers import (
 from hf_rnn_multilabel import RnnMultilabelConfig
 from hf_rnn_multilabel.data.encoding import find_text_column, tokenize
 from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod
-from hf_rnn_multilabel.hub.provenance import shown_name
+from hf_rnn_multilabel.hub.provenance import describe_training, shown_name
+from hf_rnn_multilabel.hub.run_info import TEACHER as TEACHER_MODEL
+from hf_rnn_multilabel.hub.run_info import DistillationInfo, MetricRow, RunInfo
 from hf_rnn_multilabel.model.losses import UNKNOWN, binary_cross_entropy
 from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
 
@@ -125,7 +127,7 @@ def fine_tune(
     max_length: int = 256,
     threshold_method: ThresholdMethod = "shrunk",
     **arguments: Any,
-) -> dict[str, list[dict]]:
+) -> dict[str, list[MetricRow]]:
     """Fine-tunes an encoder on the labels with the stock `Trainer`; a finished folder is taken as it is.
 
     Args:
@@ -148,19 +150,19 @@ def fine_tune(
     given = json.dumps([data.texts, rows, data.encoding.label_names, max_length, threshold_method, arguments])
     digest = hashlib.sha256(given.encode()).hexdigest()
     if (folder / METRICS).exists():
-        facts = json.loads((folder / METRICS).read_text())
-        if facts["encoder"] != shown_name(encoder):
+        run_info = RunInfo.load(folder)
+        if run_info.name != shown_name(encoder):
             raise ValueError(
-                f"{folder} holds a classifier made from {facts['encoder']!r}, not from {shown_name(encoder)!r}; "
+                f"{folder} holds a classifier made from {run_info.name!r}, not from {shown_name(encoder)!r}; "
                 "remove it, or give another `--output_dir`."
             )
-        if facts["digest"] != digest:
+        if run_info.fingerprint != {"digest": digest}:
             raise ValueError(
                 f"{folder} holds a classifier made from other rows or with other arguments; remove it, or give "
                 "another `--output_dir`."
             )
         print(f"Taking the finished classifier in {folder}.")
-        return {split: facts[split] for split in SPLITS[1:] if split in facts}
+        return run_info.results
     checkpoint = prepare_output(folder)
     args = transformers.TrainingArguments(str(folder), **FINE_TUNING | arguments)
     if args.num_train_epochs == 0:
@@ -201,14 +203,14 @@ def fine_tune(
     if trainer.is_world_process_zero():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        facts = {
-            "encoder": shown_name(encoder),
-            "digest": digest,
-            **results,
-            "parameters": model.num_parameters(),
-            "train_seconds": train_seconds,
-        }
-        (folder / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        run_info = RunInfo(
+            name=shown_name(encoder) or "",
+            fingerprint={"digest": digest},
+            results=results,
+            num_parameters=model.num_parameters(),
+            training=describe_training(trainer, seconds=train_seconds),
+        )
+        run_info.save(folder)
     return results
 
 
@@ -335,17 +337,19 @@ def main() -> None:
     logits = {split: part / len(teachers) for split, part in logits.items()}
     if results is None:
         scores = {split: expit(logits[split]) for split in SPLITS[1:] if split in logits}
-        results = evaluate_all("teacher", scores, data.labels, data.encoding.label_names, data_args.threshold_method)
+        names = data.encoding.label_names
+        results = evaluate_all(TEACHER_MODEL, scores, data.labels, names, data_args.threshold_method)
 
     # 3. The recurrent net, as train.py trains it.
     rows = add_teacher(taught.dataset["train"], logits["train"])
-    distillation = {
-        "teachers": [shown_name(each) for each in teacher_args.teacher or [teacher_args.teacher_from]],
-        "fine_tuned": teacher_args.teacher is None,
-        "weight": weight,
-        "temperature": temperature,
-        "unlabelled": len(unlabelled),
-    }
+    teachers_names = [shown_name(each) for each in teacher_args.teacher or [teacher_args.teacher_from]]
+    distillation = DistillationInfo(
+        teachers=[name for name in teachers_names if name],
+        fine_tuned=teacher_args.teacher is None,
+        weight=weight,
+        temperature=temperature,
+        unlabelled_rows=len(unlabelled),
+    )
     train_tagger(
         replace(taught, dataset=DatasetDict(taught.dataset | {"train": rows})),
         model_args,

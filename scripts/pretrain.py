@@ -6,7 +6,6 @@
 A killed run goes on from its last checkpoint when the same command is given again.
 """
 
-import json
 import logging
 import math
 import os
@@ -23,7 +22,7 @@ from datasets import Dataset
 from tag import read_rows
 from train_arguments import ARCHITECTURE, DROPOUTS, DataArguments, EncoderArguments, refuse_settings
 from train_model import load_config, make_tokenizer, new_model, takes_embeddings_of_a_model, tokenizer_origin
-from train_output import METRICS, prepare_output
+from train_output import prepare_output
 from train_settings import agree_on_batches
 from transformers import (
     AutoModelForMaskedLM,
@@ -36,6 +35,7 @@ from transformers import (
 
 from hf_rnn_multilabel import RnnMultilabelForMaskedLM
 from hf_rnn_multilabel.hub.provenance import describe_training, processor, shown_name
+from hf_rnn_multilabel.hub.run_info import PretrainingInfo, SplitInfo
 
 
 MASK = "[MASK]"
@@ -183,26 +183,24 @@ def main() -> None:
     # Not `trainer.save_model()`, which adds its arguments as a pickle.
     model.save_pretrained(args.output_dir)
     tokenizer.save_pretrained(args.output_dir)
-    facts = {
-        "loss": loss,
-        "perplexity": math.exp(loss),
-        "rows": rows,
-        "tokens": tokens,
-        "parameters": model.num_parameters(),
-        "steps": trainer.state.global_step,
-        "seed": args.seed,
-        "train_seconds": train_seconds,
-        "training": describe_training(trainer)
-        | {
-            "mlm_probability": text_args.mlm_probability,
-            "embeddings_from": shown_name(net_args.embeddings_from),
-            "started_from": shown_name(net_args.model_name_or_path),
-            "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(net_args)}",
-        },
-        "processor": processor(),
-        "versions": {name: version(name) for name in ("hf-rnn-multilabel", "torch", "transformers", "datasets")},
-    }
-    (Path(args.output_dir) / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    run_info = PretrainingInfo(
+        name=Path(args.output_dir).resolve().name,
+        loss=loss,
+        splits={split: SplitInfo(rows=count) for split, count in rows.items()},
+        tokens=tokens,
+        num_parameters=model.num_parameters(),
+        training=describe_training(
+            trainer,
+            seconds=train_seconds,
+            mlm_probability=text_args.mlm_probability,
+            embeddings_from=shown_name(net_args.embeddings_from),
+            started_from=shown_name(net_args.model_name_or_path),
+            tokenizer=f"{len(tokenizer):,} tokens, {tokenizer_origin(net_args)}",
+        ),
+        processor=processor(),
+        versions={name: version(name) for name in ("hf-rnn-multilabel", "torch", "transformers", "datasets")},
+    )
+    run_info.save(args.output_dir)
     print(f"\nHeld-out loss {loss:.4f} a masked token, perplexity {math.exp(loss):.1f}. Saved in {args.output_dir}.")
 
 

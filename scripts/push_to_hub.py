@@ -11,7 +11,8 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from hf_rnn_multilabel.hub.push import CARD, collect, push
+from hf_rnn_multilabel.hub.folder import files_to_push, render_card
+from hf_rnn_multilabel.hub.push import push_to_hub
 
 
 @dataclass
@@ -27,21 +28,19 @@ class PushArguments:
 
 def main() -> None:
     (args,) = HfArgumentParser(PushArguments).parse_args_into_dataclasses()  # type: ignore[arg-type]
-    files = collect(args.folder, args.repo_id)
-    (card,) = (file for file in files if file.path_in_repo == CARD)
-    with card.as_file() as content:
-        print(content.read().decode())
-    print(f"{len(files)} files for {args.repo_id}:")
-    for file in files:
-        print(f"{file.upload_info.size:>15,}  {file.path_in_repo}")
-    sent = {file.path_in_repo for file in files}
+    names = files_to_push(args.folder)
+    print(render_card(args.folder, args.repo_id))
+    print(f"The card and {len(names)} files for {args.repo_id}:")
+    for name in names:
+        print(f"{Path(args.folder, name).stat().st_size:>15,}  {name}")
+    sent = {*names, "README.md"}
     left_out = sorted(path.name for path in Path(args.folder).iterdir() if path.is_file() and path.name not in sent)
     if left_out:
         print(f"Left out: {', '.join(left_out)}.")
     if args.dry_run:
         print("A dry run: nothing was sent.")
         return
-    commit = push(
+    commit = push_to_hub(
         args.folder,
         args.repo_id,
         private=args.private,

@@ -6,7 +6,6 @@
 A killed run goes on from its last checkpoint when the same command is given again.
 """
 
-import json
 import logging
 import sys
 import time
@@ -45,9 +44,23 @@ from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import (
 )
 from hf_rnn_multilabel.evaluation.plots import BINS, expected_calibration_error, plot_all
 from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod, best_threshold, tune
-from hf_rnn_multilabel.hub.model_card import build_card
+from hf_rnn_multilabel.hub.model_card import build_card, save_card
 from hf_rnn_multilabel.hub.provenance import describe_training, processor, shown_name
-from hf_rnn_multilabel.hub.push import push
+from hf_rnn_multilabel.hub.push import push_to_hub
+from hf_rnn_multilabel.hub.run_info import (
+    BEFORE_RETRAINING,
+    LINEAR_BASELINE,
+    THIS_MODEL,
+    CalibrationInfo,
+    DistillationInfo,
+    LabelResult,
+    MetricRow,
+    RetrainingInfo,
+    RunInfo,
+    SearchInfo,
+    SpeedInfo,
+    SplitInfo,
+)
 from hf_rnn_multilabel.training.averaging import WeightAveraging
 from hf_rnn_multilabel.training.retraining import retrain
 from hf_rnn_multilabel.training.search import best_settings, model_settings, search
@@ -59,6 +72,7 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 RETRAINING = "retraining"  # its checkpoints, below the output folder
+METHODS = {"one_micro": "global_micro", "one_macro": "global_macro", "shrunk": "shrinkage"}
 TIMED = 1000  # texts whose tagging is timed for the card
 
 
@@ -75,12 +89,12 @@ def evaluate_all(
     labels: dict[str, np.ndarray],
     names: list[str],
     method: ThresholdMethod = "shrunk",
-) -> dict:
+) -> dict[str, list[MetricRow]]:
     """Each split's metrics with three kinds of thresholds, or four with another `method`, all from validation."""
     kinds = {
         "0.5": dict.fromkeys(names, 0.5),
-        "one for all": tune(scores["validation"], labels["validation"], names, "one_micro"),
-        "one per label": tune(scores["validation"], labels["validation"], names, "shrunk"),
+        "global threshold": tune(scores["validation"], labels["validation"], names, "one_micro"),
+        "per-label thresholds": tune(scores["validation"], labels["validation"], names, "shrunk"),
     }
     if method not in ("one_micro", "shrunk"):
         kinds[method] = tune(scores["validation"], labels["validation"], names, method)
@@ -88,34 +102,33 @@ def evaluate_all(
     for split, found in scores.items():
         ranking = ranking_metrics(found, labels[split])
         results[split] = [
-            {
-                "model": model,
-                "thresholds": kind,
-                **decision_metrics(apply_thresholds(found, list(values.values())), labels[split]),
-                **ranking,
-            }
+            MetricRow(
+                model=model,
+                thresholds=METHODS.get(kind, kind),
+                metrics=decision_metrics(apply_thresholds(found, list(values.values())), labels[split]) | ranking,
+            )
             for kind, values in kinds.items()
         ]
     return results
 
 
-def print_results(facts: dict) -> None:
+def print_results(run_info: RunInfo) -> None:
     keys = ("f1_micro", "f1_macro", "f1_samples", "hamming_loss", "subset_accuracy")
-    for split in SPLITS[1:]:
-        if split in facts:
-            print(f"\n{split}, {facts['rows'][split]:,} texts" + " " * 14 + "".join(f"{key:>16}" for key in keys))
-            for row in facts[split]:
-                name = f"{row['model']}, {row['thresholds']}"
-                print(f"  {name:36}" + "".join(f"{row[key]:16.4f}" for key in keys))
-    shown = facts["labels"][:40]
+    for split, results in run_info.results.items():
+        rows = run_info.splits[split].rows
+        print(f"\n{split}, {rows:,} texts" + " " * 14 + "".join(f"{key:>16}" for key in keys))
+        for row in results:
+            name = f"{row.model}, {row.thresholds}"
+            print(f"  {name:36}" + "".join(f"{row.metrics[key]:16.4f}" for key in keys))
+    shown = run_info.labels[:40]
     print("\nlabel" + " " * 25 + "   train support threshold precision recall    F1")
-    for row in shown:
+    for label in shown:
         print(
-            f"{row['label'][:30]:30}{row['train']:8}{row['support']:8}{row['threshold']:10.3f}"
-            f"{row['precision']:10.2f}{row['recall']:7.2f}{row['f1']:6.2f}"
+            f"{label.label[:30]:30}{label.train_support:8}{label.support:8}{label.threshold:10.3f}"
+            f"{label.precision:10.2f}{label.recall:7.2f}{label.f1:6.2f}"
         )
-    if len(shown) < len(facts["labels"]):
-        print(f"... and {len(facts['labels']) - len(shown):,} more labels in {METRICS}.")
+    if len(shown) < len(run_info.labels):
+        print(f"... and {len(run_info.labels) - len(shown):,} more labels in {METRICS}.")
 
 
 def main() -> None:
@@ -134,8 +147,8 @@ def train_tagger(
     card_args: CardArguments,
     args: TrainingArguments,
     checkpoint: str | None,
-    distillation: dict | None = None,
-    teacher_results: dict | None = None,
+    distillation: DistillationInfo | None = None,
+    teacher_results: dict[str, list[MetricRow]] | None = None,
 ) -> None:
     """Tokens, training, thresholds, one folder.
 
@@ -171,9 +184,9 @@ def train_tagger(
     fill_in(args, model_args, rows["train"], data_args.max_length, len(encoding.label_names))
     agree_on_batches(args)
     embedding_rate = embedding_rate_for(args, model_args, has_vectors=vectors is not None)
-    searched = {}
+    searched = None
     if args.search_trials > 0:
-        searched["search"] = search_settings(
+        searched = search_settings(
             model_args, args, dataset, tokenizer, vectors, encoding, texts["train"], embedding_rate, distillation
         )
         set_seed(args.seed)
@@ -201,10 +214,20 @@ def train_tagger(
     scores["validation"], truth["validation"] = predict(trainer, dataset["validation"])
     thresholds = tune(scores["validation"], truth["validation"], names, data_args.threshold_method)
     model.config.thresholds = thresholds
-    training, steps = describe_training(trainer), trainer.state.global_step
+    training = describe_training(
+        trainer,
+        seconds=train_seconds,
+        embeddings_from=shown_name(model_args.embeddings_from),
+        embedding_learning_rate=embedding_rate,
+        started_from=shown_name(model_args.model_name_or_path),
+        label_name_queries=named or None,
+        mixing_weight=model.config.bag_weight or None,
+        weight_averaging=args.weight_averaging or None,
+        tokenizer=f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
+    )
 
     # 4. If asked for, a new net on train and validation, with these thresholds and this share, for as many epochs.
-    retraining = {}
+    retraining = None
     if args.retrain_with_validation:
         set_seed(args.seed)
         share = model.config.bag_weight
@@ -219,25 +242,24 @@ def train_tagger(
             labels_of_both = np.concatenate([labels["train"], labels["validation"]])
             sizes = model.config.vocab_size, model.config.bag_pairs
             set_bag(model, fit_bag(both["input_ids"], labels_of_both, *sizes), share)
-        retraining["retraining"] = {
-            "rows": len(both),
-            "epochs": trainer.state.epoch,
-            "steps": trainer.state.global_step,
-            "seconds": time.perf_counter() - started,
-        }
+        retraining = RetrainingInfo(
+            rows=len(both),
+            epochs=trainer.state.epoch,
+            steps=trainer.state.global_step,
+            seconds=time.perf_counter() - started,
+        )
 
     # 5. The test split scored once.
     if "test" in dataset:
         scores["test"], truth["test"] = predict(trainer, dataset["test"])
-    results = evaluate_all("this model", scores, truth, names, data_args.threshold_method)
+    results = evaluate_all(THIS_MODEL, scores, truth, names, data_args.threshold_method)
     if retraining:
-        for row in results["validation"]:
-            row["model"] = "before retraining"
+        results["validation"] = [replace(row, model=BEFORE_RETRAINING) for row in results["validation"]]
     if linear:
-        for split, found in evaluate_all("TF-IDF + LR", linear, labels, names, data_args.threshold_method).items():
-            results[split] += found
-    for split, found in (teacher_results or {}).items():
-        results[split] += found
+        for split, rows_of in evaluate_all(LINEAR_BASELINE, linear, labels, names, data_args.threshold_method).items():
+            results[split] += rows_of
+    for split, rows_of in (teacher_results or {}).items():
+        results[split] += rows_of
 
     # 6. One folder with everything, and the Hub.
     if not trainer.is_world_process_zero():
@@ -251,61 +273,48 @@ def train_tagger(
     started = time.perf_counter()
     tagger(texts[final][:TIMED], batch_size=args.per_device_eval_batch_size)
     tag_seconds = time.perf_counter() - started
-    facts = {
-        "name": Path(args.output_dir).resolve().name,
-        **{key: value for key in ("license", "language") if (value := getattr(card_args, key)) is not None},
-        "dataset": data.source,
-        **results,
-        "labels": [
-            row | {"train": encoding.counts[row["label"]], "threshold": thresholds[row["label"]]}
+    run_info = RunInfo(
+        name=Path(args.output_dir).resolve().name,
+        license=card_args.license,
+        language=card_args.language,
+        dataset=data.source,
+        splits={split: SplitInfo(rows=rows[split], truncated=truncated[split]) for split in rows},
+        max_length=data_args.max_length,
+        label_description=str(encoding),
+        threshold_method=METHODS.get(data_args.threshold_method, data_args.threshold_method),
+        results=results,
+        labels=[
+            LabelResult(**row, train_support=encoding.counts[row["label"]], threshold=thresholds[row["label"]])
             for row in per_label_metrics(apply_thresholds(scores[final], limits), truth[final], names)
         ],
-        "threshold_method": data_args.threshold_method,
-        "calibration": {
-            "expected_calibration_error": expected_calibration_error(scores[final], truth[final]),
-            "bins": BINS,
-        },
-        "plots": plot_all(scores[final], truth[final], names, limits, args.output_dir),
-        "label_form": str(encoding),
-        "rows": rows,
-        "truncated": truncated,
-        "max_length": data_args.max_length,
-        "parameters": model.num_parameters(),
-        "bytes": (Path(args.output_dir) / WEIGHTS).stat().st_size,
-        "steps": steps,
-        "seed": args.seed,
-        "train_seconds": train_seconds,
-        "training": training
-        | {
-            "embeddings_from": shown_name(model_args.embeddings_from),
-            "embedding_rate": embedding_rate,
-            "started_from": shown_name(model_args.model_name_or_path),
-            "label_name_queries": named or None,
-            "bag_weight": model.config.bag_weight or None,
-            "weight_averaging": args.weight_averaging or None,
-            "tokenizer": f"{len(tokenizer):,} tokens, {tokenizer_origin(model_args)}",
-        },
-        **searched,
-        **retraining,
-        **({} if distillation is None else {"distillation": distillation}),
-        "speed": {
-            "texts_per_second": len(texts[final][:TIMED]) / tag_seconds,
-            "batch_size": args.per_device_eval_batch_size,
-            "threads": torch.get_num_threads(),
-            "processor": processor(),
-        },
-        "versions": {name: version(name) for name in ("hf-rnn-multilabel", "torch", "transformers", "datasets")},
-    }
-    build_card(model.config, facts).save(Path(args.output_dir) / "README.md")
-    (Path(args.output_dir) / METRICS).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    print_results(facts)
+        calibration=CalibrationInfo(
+            expected_calibration_error=expected_calibration_error(scores[final], truth[final]), bins=BINS
+        ),
+        plots=plot_all(scores[final], truth[final], names, limits, args.output_dir),
+        num_parameters=model.num_parameters(),
+        weight_bytes=(Path(args.output_dir) / WEIGHTS).stat().st_size,
+        training=training,
+        search=searched,
+        retraining=retraining,
+        distillation=distillation,
+        speed=SpeedInfo(
+            texts_per_second=len(texts[final][:TIMED]) / tag_seconds,
+            batch_size=args.per_device_eval_batch_size,
+            threads=torch.get_num_threads(),
+            processor=processor(),
+        ),
+        versions={name: version(name) for name in ("hf-rnn-multilabel", "torch", "transformers", "datasets")},
+    )
+    save_card(build_card(model.config, run_info), args.output_dir)
+    run_info.save(args.output_dir)
+    print_results(run_info)
     print()
     for text in texts[final][:3]:
         tags_of_text = ", ".join(f"{tag['label']} {tag['score']:.2f}" for tag in tagger(text)) or "no tag"
         print(f"{text[:100]!r}\n    -> {tags_of_text}")
     print(f"\nSaved in {args.output_dir}.")
     if args.push_to_hub:
-        commit = push(
+        commit = push_to_hub(
             args.output_dir,
             args.hub_model_id or Path(args.output_dir).resolve().name,
             private=args.hub_private_repo,
@@ -324,8 +333,8 @@ def search_settings(
     encoding,
     texts: list[str],
     embedding_rate: float,
-    distillation: dict | None,
-) -> dict:
+    distillation: DistillationInfo | None,
+) -> SearchInfo:
     """Put the best settings of a search on validation into the arguments; what the search found."""
     if model_args.model_name_or_path is not None:
         raise ValueError(
@@ -359,7 +368,7 @@ def search_settings(
     for target, settings in zip((args, model_args), best_settings(found["settings"]), strict=True):
         for name, value in settings.items():
             setattr(target, name, value)
-    return found
+    return SearchInfo(**found)
 
 
 def averaging(args: TrainingArguments) -> list[TrainerCallback]:

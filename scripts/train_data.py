@@ -1,8 +1,9 @@
 """The rows that `train.py` trains on: from the Hub, from files of any format, or the bundled ones."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, load_dataset
@@ -12,6 +13,7 @@ from train_arguments import CardArguments, DataArguments
 import hf_rnn_multilabel
 from hf_rnn_multilabel.data.encoding import LabelEncoding, encode_labels, find_text_column, stratified_split
 from hf_rnn_multilabel.hub.provenance import describe_dataset
+from hf_rnn_multilabel.hub.run_info import DatasetInfo
 
 
 DEMO = Path(hf_rnn_multilabel.__file__).parent / "data" / "demo"
@@ -45,7 +47,7 @@ class Data:
     encoding: LabelEncoding
     texts: dict[str, list[str]]
     labels: dict[str, np.ndarray]
-    source: dict
+    source: DatasetInfo
 
 
 def read_data(data_args: DataArguments, card_args: CardArguments, seed: int) -> Data:
@@ -127,10 +129,13 @@ def label_list(args: DataArguments) -> list[str] | None:
     return given
 
 
-def describe_source(args: DataArguments, card_args: CardArguments, train: Dataset) -> dict:
+def describe_source(args: DataArguments, card_args: CardArguments, train: Dataset) -> DatasetInfo:
     """What the card says of the data: as `describe_dataset`, but for what the arguments know better."""
     is_demo = args.dataset_name is None and args.train_file is None
     name = "the bundled product descriptions" if is_demo else args.dataset_name or Path(str(args.train_file)).name
     source = describe_dataset(train, name, local_files(args) if args.dataset_name is None else None)
-    known = {"name": card_args.dataset_title, "license": card_args.dataset_license or ("cc0-1.0" if is_demo else None)}
-    return source | {key: value for key, value in known.items() if value is not None}
+    known: dict[str, Any] = {
+        "name": card_args.dataset_title,
+        "license": card_args.dataset_license or ("cc0-1.0" if is_demo else None),
+    }
+    return replace(source, **{key: value for key, value in known.items() if value is not None})

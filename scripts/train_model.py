@@ -28,6 +28,7 @@ from transformers import (
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.data.tokenization import prune_tokenizer, train_tokenizer
 from hf_rnn_multilabel.hub.provenance import shown_name
+from hf_rnn_multilabel.hub.run_info import DistillationInfo
 from hf_rnn_multilabel.training.embeddings import start_embeddings, vectors_from_file, vectors_from_model
 from hf_rnn_multilabel.training.label_names import share_in_texts, start_from_label_names
 
@@ -90,7 +91,7 @@ def make_model(
     vectors,
     encoding,
     texts: list[str],
-    distillation: dict | None = None,
+    distillation: DistillationInfo | None = None,
 ) -> tuple[RnnMultilabelForSequenceClassification, int]:
     """A new model, or one whose encoder and, where the labels are the same, head are those of a checkpoint.
 
@@ -110,7 +111,7 @@ def make_model(
         "bag_pairs": args.bag_pairs,
     }
     if distillation is not None:
-        settings |= {f"distillation_{name}": distillation[name] for name in ("weight", "temperature")}
+        settings |= {f"distillation_{name}": getattr(distillation, name) for name in ("weight", "temperature")}
     if args.model_name_or_path is not None:
         model, has_new_head = load_model(args.model_name_or_path, settings, args, texts)
     else:

@@ -36,7 +36,7 @@ TOKEN_FOUND = "{!r} holds an access token of the Hub; take it out, and revoke it
 EXTRAS = [METRICS_NAME, "LICENSE", "plots/*.png", *(f"onnx/{name}" for name in ONNX)]
 
 
-def check_folder(folder: str | Path, token: str | None = None) -> list[str]:
+def files_to_push(folder: str | Path, token: str | None = None) -> list[str]:
     """Check that a folder is a trained tagger that opens anywhere.
 
     Args:

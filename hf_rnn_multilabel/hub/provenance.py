@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,6 @@ from .run_info import DatasetInfo, TrainingInfo
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import Trainer
-
-
-PACKAGES = ("hf-rnn-multilabel", "torch", "transformers", "datasets")
 
 
 def describe_dataset(train: "Dataset", name: str, files: dict[str, str] | None = None) -> DatasetInfo:
@@ -95,11 +91,6 @@ def processor() -> str:
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     models = re.findall(r"model name\s*:\s*(.+)", text)
     return f"{os.cpu_count()} cores, {models[0] if models else platform.processor() or platform.machine()}"
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of this package and of those that a run depends on."""
-    return {name: version(name) for name in PACKAGES}
 
 
 def _sha256(path: str | Path) -> str:

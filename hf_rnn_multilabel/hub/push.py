@@ -16,12 +16,18 @@ from huggingface_hub.utils import filter_repo_objects
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME
 
 from ..model.configuration_rnn_multilabel import RnnMultilabelConfig
-from .folder import EXTRAS, check_folder, render_card
+from .folder import EXTRAS, files_to_push, render_card
 from .model_card import CARD_NAME
 
 
 # What an earlier push may have left and this one no longer has: the loader would take a whole file before shards.
 REPLACED = ["model*.safetensors", SAFE_WEIGHTS_INDEX_NAME, *EXTRAS]
+
+# By status of the Hub's answer.
+REMEDIES = {
+    401: " Log in by `hf auth login`, or set HF_TOKEN.",
+    403: " The token may not write there: push to a name of your own, or ask for the right.",
+}
 
 
 def push_to_hub(
@@ -49,8 +55,8 @@ def push_to_hub(
         The commit: its `oid` is the revision to pin, `pr_url` the pull request.
 
     Raises:
-        FileNotFoundError: As `check_folder`.
-        ValueError: As `check_folder`; for a repository with another type of model; for a public repository where a
+        FileNotFoundError: As `files_to_push`.
+        ValueError: As `files_to_push`; for a repository with another type of model; for a public repository where a
             private one is asked for.
         huggingface_hub.errors.HfHubHTTPError: For every refusal of the Hub; the message says whether anything was
             sent and what to do.
@@ -58,7 +64,7 @@ def push_to_hub(
         huggingface_hub.errors.LocalTokenNotFoundError: Without a token.
     """
     folder = Path(folder)
-    names = check_folder(folder, token)
+    names = files_to_push(folder, token)
     render_card(folder, repo_id, token)
     api = HfApi(token=token, library_name="hf_rnn_multilabel")
     with _explained(repo_id, "Nothing was sent; try again later."):
@@ -117,8 +123,7 @@ def _explained(repo_id: str, words: str) -> Iterator[None]:
     try:
         yield
     except (HTTPError, LocalEntryNotFoundError, RuntimeError) as error:
-        if isinstance(error, HfHubHTTPError) and error.response.status_code == 403:
-            words = f"The token may not write to {repo_id!r}; push to a name of your own, or ask for the right."
+        status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
         # As `HfHubHTTPError.append_to_message` does; Python 3.10 has no notes.
-        error.args = (f"{error}\n\n{repo_id}: {words}", *error.args[1:])
+        error.args = (f"{error}\n\n{repo_id}: {words}{REMEDIES.get(status or 0, '')}", *error.args[1:])
         raise

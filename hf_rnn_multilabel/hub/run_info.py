@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import types
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -76,7 +77,7 @@ class MetricRow:
 
     model: str
     thresholds: str
-    metrics: dict[str, Number | None]
+    metrics: Mapping[str, Number | None]
 
     @classmethod
     def from_flat(cls, row: dict[str, Any]) -> "MetricRow":
@@ -333,6 +334,7 @@ class RunInfo(Record):
         distillation: The teachers, if there were any.
         speed: How fast the saved model tagged.
         versions: By package.
+        other_seconds: Of fitting a model that has no `training`: a baseline, an ensemble.
     """
 
     name: str
@@ -356,11 +358,18 @@ class RunInfo(Record):
     distillation: DistillationInfo | None = None
     speed: SpeedInfo | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    other_seconds: Number = 0
 
     @property
     def final_split(self) -> str | None:
         """The split that the labels' results, plots and calibration are of: test, else validation."""
         return next((split for split in ("test", "validation") if split in self.results), None)
+
+    @property
+    def train_seconds(self) -> float:
+        """All that the run took to train, re-training included."""
+        parts = [part.seconds for part in (self.training, self.retraining) if part is not None]
+        return sum(parts) + self.other_seconds
 
     def final_row(self, split: str) -> MetricRow | None:
         """Return this model's metrics on a split with the thresholds that it carries, None if there are none."""
@@ -422,7 +431,7 @@ def _from_json(value: Any, expected: Any, path: str) -> Any:
         return _from_json(value, arguments[0], path)
     if origin is list and isinstance(value, list):
         return [_from_json(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value)]
-    if origin is dict and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {key: _from_json(item, arguments[1], f"{path}[{key!r}]") for key, item in value.items()}
     if dataclasses.is_dataclass(expected) and isinstance(value, dict):
         return _from_fields(value, expected, path)
