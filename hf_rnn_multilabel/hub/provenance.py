@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
+CPUINFO = Path("/proc/cpuinfo")
+
+
 def describe_dataset(train: "Dataset", name: str, files: dict[str, str] | None = None) -> DatasetInfo:
     """Describe where the rows come from.
 
@@ -87,8 +90,7 @@ def shown_name(name_or_path: str | None) -> str | None:
 
 def processor() -> str:
     """Return the number of cores and the processor's name, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
     models = re.findall(r"model name\s*:\s*(.+)", text)
     return f"{os.cpu_count()} cores, {models[0] if models else platform.processor() or platform.machine()}"
 
