@@ -264,6 +264,7 @@ def train_tagger(
     # 6. One folder with everything, and the Hub.
     if not trainer.is_world_process_zero():
         return
+    model.config.num_bigram_buckets = model.config.bag_pairs if model.config.bag_weight else None
     # Not `trainer.save_model()`, which adds its arguments as a pickle.
     model.save_pretrained(args.output_dir)
     tokenizer.save_pretrained(args.output_dir)

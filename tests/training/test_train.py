@@ -33,6 +33,7 @@ from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultila
 from hf_rnn_multilabel.evaluation.baseline import linear_scores
 from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import compute_scores, per_label_metrics
 from hf_rnn_multilabel.hub.model_card import build_card
+from hf_rnn_multilabel.hub.run_info import RunInfo
 
 
 NO_DROPOUT = ["--embedding_dropout", "0", "--hidden_dropout", "0", "--classifier_dropout", "0", "--word_dropout", "0"]
@@ -62,7 +63,7 @@ def test_the_figures_are_those_of_the_reloaded_model(trained, files):
     truth = np.array([[label in row["labels"] for label in LABELS] for row in rows], float)
     facts = metrics_of(trained)
     found = {row["thresholds"]: row for row in facts["test"] if row["model"] == "this model"}
-    for kind, thresholds in {"0.5": 0.5, "one per label": model.config.label_thresholds}.items():
+    for kind, thresholds in {"0.5": 0.5, "per-label thresholds": model.config.label_thresholds}.items():
         for key, value in compute_scores(scores, truth, thresholds).items():
             assert found[kind][key] == pytest.approx(value, abs=1e-9), (kind, key)
     tags = scores >= np.float32(model.config.label_thresholds)
@@ -70,7 +71,7 @@ def test_the_figures_are_those_of_the_reloaded_model(trained, files):
         assert expected == {key: row[key] for key in expected}
         assert row["threshold"] == model.config.thresholds[row["label"]]
     # Neither of a constant net nor of a perfect one would a wrong order of the rows be seen.
-    assert found["one per label"]["f1_micro"] > 0.3
+    assert found["per-label thresholds"]["f1_micro"] > 0.3
     assert compute_scores(scores, truth[::-1], 0.5)["f1_micro"] < found["0.5"]["f1_micro"]
 
 
@@ -89,7 +90,7 @@ def test_the_linear_model_stands_beside_with_its_own_figures(trained):
 def test_the_card_is_that_of_the_facts_and_its_plots_lie_beside_it(trained):
     facts = metrics_of(trained)
     card = (trained / "README.md").read_text()
-    assert card == str(build_card(AutoConfig.from_pretrained(trained), facts))
+    assert card == str(build_card(AutoConfig.from_pretrained(trained), RunInfo.load(trained)))
     assert facts["plots"]
     for path in facts["plots"]:
         assert (trained / path).read_bytes().startswith(b"\x89PNG")
@@ -106,7 +107,7 @@ def test_the_facts_say_where_the_model_came_from(trained, files):
     assert "trained on the training texts" in facts["training"]["tokenizer"]
     named = facts["training"]["label_name_queries"]
     assert 1 <= named <= len(LABELS)
-    assert f"the names of {named} of the labels" in (trained / "README.md").read_text()
+    assert f"queries of {named} labels start" in (trained / "README.md").read_text()
     assert facts["bytes"] == (trained / "model.safetensors").stat().st_size
     assert facts["speed"]["texts_per_second"] > 0
 
@@ -149,7 +150,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path, 
 
 def test_thresholds_of_another_method_get_figures_of_their_own(tmp_path, train_and_validation):
     facts = run_train(tmp_path / "model", *train_and_validation, "--threshold_method", "per_label")
-    assert [row["thresholds"] for row in facts["validation"]] == ["0.5", "one for all", "one per label", "per_label"]
+    assert [row["thresholds"] for row in facts["validation"]] == [
+        "0.5",
+        "global threshold",
+        "per-label thresholds",
+        "per_label",
+    ]
     f1 = np.mean([row["f1"] for row in facts["labels"]])
     assert facts["validation"][3]["f1_macro"] == pytest.approx(f1)
 
@@ -196,7 +202,7 @@ def test_no_validation_figure_is_said_to_be_of_the_retrained_net(tmp_path, retra
     assert facts["validation"][:3] == expected
     assert [row["model"] for row in facts["test"]] == ["this model"] * 3 + ["TF-IDF + LR"] * 3
     assert {result.dataset_split for result in ModelCard.load(retrained / "README.md").data.eval_results} == {"test"}
-    assert "those of the models before retraining" in (retrained / "README.md").read_text()
+    assert "of the model before re-training" in (retrained / "README.md").read_text()
     assert "before retraining" not in (tmp_path / "first" / "README.md").read_text()
 
 
@@ -214,8 +220,8 @@ def test_without_a_test_split_a_retrained_net_has_no_figures(tmp_path, train_and
     assert {row["model"] for row in facts["validation"]} == {"before retraining"} and "test" not in facts
     card = ModelCard.load(tmp_path / "model" / "README.md")
     assert card.data.eval_results is None
-    assert "of it there are no figures on the validation split" in card.text
-    assert 'the thresholds of "before retraining, one per label"' in card.text
+    assert "no figures of it on the validation split" in card.text
+    assert 'the thresholds of "before retraining, per-label thresholds"' in card.text
 
 
 def test_a_run_that_is_killed_after_its_retraining_goes_on_to_the_same_net(tmp_path, retraining, retrained, capsys):
@@ -290,8 +296,8 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     weights = weights_of(tmp_path / "model")
     words = slice(1, None)  # but for the padding
     assert torch.equal(weights["rnn.embed_tokens.weight"][words], theirs[words])
-    assert facts["training"]["embedding_rate"] == 0
-    assert "embeddings | not trained" in (tmp_path / "model" / "README.md").read_text()
+    assert facts["training"]["embedding_learning_rate"] == 0
+    assert "not trained |" in (tmp_path / "model" / "README.md").read_text()
     going_on = ["--model_name_or_path", tmp_path / "model", "--embedding_rate", "0"]
     run(train, "--output_dir", tmp_path / "further", *SHORT, *train_and_validation, *going_on)
     further = weights_of(tmp_path / "further")

@@ -15,9 +15,9 @@ def test_a_bag_of_tokens_is_mixed_in_as_far_as_validation_says(tmp_path, files, 
     arguments = [*train_and_validation, "--test_file", files["test"], "--bag_pairs", "64"]
     facts = run_train(tmp_path / "both", *arguments)
     alone = run_train(tmp_path / "alone", *arguments, "--bag_of_tokens", "false")
-    share = facts["training"]["bag_weight"]
+    share = facts["training"]["mixing_weight"]
     assert 0 < share <= 1 and f"Up to {share:.0%} of a logit come from" in capsys.readouterr().out
-    assert alone["training"]["bag_weight"] is None
+    assert alone["training"]["mixing_weight"] is None
     assert facts["validation"] != alone["validation"] and facts["test"] != alone["test"]
     config = AutoConfig.from_pretrained(tmp_path / "both")
     assert (config.bag_weight, config.bag_pairs) == (share, 64)
