@@ -14,27 +14,24 @@ from scipy.special import expit
 from train_arguments import ModelArguments, TrainingArguments
 from transformers import HfArgumentParser, pipeline
 
-from hf_rnn_multilabel.evaluation import ranking_metrics
+from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import ranking_metrics
 
 
 ROOT = Path(__file__).parents[2]
 
 
 def row(model, thresholds, value):
-    return {"model": model, "thresholds": thresholds} | dict.fromkeys(
-        ("f1_micro", "f1_macro", "precision_at_1", "precision_at_5"), value
-    )
+    names = ("f1_micro", "f1_macro", "precision_at_1", "precision_at_5")
+    return MetricRow(model=model, thresholds=thresholds, metrics=dict.fromkeys(names, value))
 
 
 def write_cell(folder: Path, value: float, **more) -> None:
     """A finished cell: its own three rows, the linear model's behind them."""
     folder.mkdir(parents=True)
-    own = [
-        row("this model", kind, value + i / 100)
-        for i, kind in enumerate(("0.5", "global threshold", "per-label thresholds"))
-    ]
+    kinds = ("0.5", "global threshold", "per-label thresholds")
+    own = [row("this model", kind, value + i / 100) for i, kind in enumerate(kinds)]
     rows = [*own, row("TF-IDF + LR", "global threshold", 0.99)]
-    (folder / "metrics.json").write_text(json.dumps({"validation": rows, "test": rows, "train_seconds": 90} | more))
+    RunInfo(name="cell", results={"validation": rows, "test": rows}, other_seconds=90, **more).save(folder)
 
 
 @pytest.fixture
@@ -73,7 +70,9 @@ def test_the_table_of_the_readme_is_a_part_of_it_with_the_rivals_and_the_best_ne
 
 
 def test_a_retrained_net_has_the_time_of_both_trainings_and_no_validation_figures(tmp_path):
-    write_cell(tmp_path / "lamps" / "retrained" / "0", 0.5, retraining={"seconds": 30})
+    write_cell(
+        tmp_path / "lamps" / "retrained" / "0", 0.5, retraining=RetrainingInfo(rows=9, epochs=1, steps=1, seconds=30)
+    )
     write_cell(tmp_path / "lamps" / "embeddings" / "0", 0.5)
     once, twice = cells = quality.collect(tmp_path)
     assert [cell["train_seconds"] for cell in cells] == [90, 120]
@@ -256,7 +255,7 @@ def test_a_net_the_linear_model_and_nets_together_are_collected(tmp_path, sets):
     facts = json.loads((tmp_path / "out" / "lamps" / "both" / "0" / "metrics.json").read_text())
     for split in ("validation", "test"):
         recall = {row["thresholds"]: row["recall_micro"] for row in facts[split]}
-        assert recall["per-label thresholds"] == 0 < recall["global threshold"]
+        assert recall["one per label"] == 0 < recall["one for all"]
     (both,) = (cell for cell in quality.collect(tmp_path / "out") if cell["recipe"] == "both")
     for cost in ("parameters", "train_seconds"):
         assert both[cost] == net[cost] + other[cost]
