@@ -41,7 +41,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelConfig
-from hf_rnn_multilabel.data.encoding import find_text_column, tokenize
+from hf_rnn_multilabel.data import find_text_column, tokenize
 from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod
 from hf_rnn_multilabel.hub.provenance import shown_name
 from hf_rnn_multilabel.model.losses import UNKNOWN, binary_cross_entropy

@@ -34,7 +34,7 @@ from transformers import (
     set_seed,
 )
 
-from hf_rnn_multilabel.data.encoding import tokenize
+from hf_rnn_multilabel.data import tokenize
 from hf_rnn_multilabel.evaluation.baseline import linear_scores
 from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import (
     apply_thresholds,

@@ -10,7 +10,7 @@ from datasets.exceptions import DatasetGenerationError
 from train_arguments import CardArguments, DataArguments
 
 import hf_rnn_multilabel
-from hf_rnn_multilabel.data.encoding import LabelEncoding, encode_labels, find_text_column, stratified_split
+from hf_rnn_multilabel.data import LabelEncoding, encode_labels, find_text_column, stratified_split
 from hf_rnn_multilabel.hub.provenance import describe_dataset
 
 

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.data import prune_tokenizer, train_tokenizer
 from hf_rnn_multilabel.hub.provenance import shown_name
 from hf_rnn_multilabel.training.embeddings import start_embeddings, vectors_from_file, vectors_from_model
 from hf_rnn_multilabel.training.label_names import share_in_texts, start_from_label_names

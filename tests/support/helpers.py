@@ -15,7 +15,7 @@ import train
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel
 
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

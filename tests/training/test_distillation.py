@@ -23,7 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.model.losses import binary_cross_entropy, distillation, labels_from_teacher
 from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
 

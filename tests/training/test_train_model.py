@@ -14,7 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from train_arguments import DataArguments, ModelArguments
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
-from hf_rnn_multilabel.data.encoding import encode_labels
+from hf_rnn_multilabel.data import encode_labels
 from hf_rnn_multilabel.training.wide import set_bag
 
 
