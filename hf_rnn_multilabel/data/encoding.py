@@ -64,7 +64,7 @@ class LabelEncoding:
             name, spellings = next(iter(self.merged.items()))
             sentences.append(
                 f"{len(self.merged):,} labels are written in several ways that look alike and count as one, for "
-                f"example {name!r} as {spellings[:3]}."
+                f"example {name!r} as {', '.join(map(ascii, spellings[:3]))}."
             )
         return " ".join(sentences)
 
@@ -188,8 +188,8 @@ def _refuse_nowhere_absent(
 ) -> None:
     """Raises where a label of train, or every label of another split, is ignored wherever it is not 1."""
     for split, (positives, observed) in tallies.items():
-        never = (positives == observed) & (observed < sizes[split])
-        if never.all() if split != "train" else never.any():
+        never = (positives == observed) & (positives > 0) & (observed < sizes[split])
+        if never.any() and (split == "train" or (positives == observed).all()):
             names = [labels.names[index] for index in np.flatnonzero(never)]
             raise ValueError(
                 f"Labels {names[:8]} ({len(names)} of {len(labels.names)}) are nowhere 0 in {origin.split(split)}: "

@@ -101,6 +101,21 @@ class ReadLabels:
     merged: dict[str, list[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Mentions:
+    """All labels of a column.
+
+    Attributes:
+        rows: The row of each.
+        keys: The normalized name of each.
+        spellings: By key, how it is written.
+    """
+
+    rows: np.ndarray
+    keys: Column
+    spellings: dict[str, set[str]]
+
+
 def find_label_column(columns: list[str]) -> str:
     """The one of `LABEL_COLUMNS` that is there; a ValueError where none or several are."""
     found = [column for column in LABEL_COLUMNS if column in columns]
@@ -264,9 +279,10 @@ def _are_multi_hot(lists: dict[str, Column]) -> bool:
 def _check_strings(column: str, values: dict[str, Column], names: list[str] | None, separator: str | None) -> None:
     """Raises where a string may hold several labels and nothing says whether it does."""
     strings = sorted(_distinct(values))
-    others = [string for string in strings if normalize_label(string) not in set(names or ())]
+    known = {normalize_label(name) for name in names or ()}
+    others = [string for string in strings if normalize_label(string) not in {*known, ""}]
     if separator is not None:
-        check_separator(strings, separator, column)
+        check_separator(strings if others else [], separator, column)
         check_written(others, column, separators="")
     else:
         check_written(others, column)
@@ -365,57 +381,61 @@ def _read_names(
     classes = {
         split: check_label_names(item.names) if isinstance(item, ClassLabel) else None for split, item in items.items()
     }
-    written: dict[str, dict[str, None]] = {}
-    mentions = {
-        split: _mentions(part, split, classes[split] or names, request, written) for split, part in values.items()
-    }
+    mentions = {split: _mentions(part, split, classes[split] or names, request) for split, part in values.items()}
     numbers = pa.types.is_integer(_flat(values["train"])[1].type)
     names = names or classes["train"]
-    names = names or sorted(pc.unique(mentions["train"][1]).to_pylist(), key=int if numbers else None)
+    if names is None:
+        # A label keeps its name where all rows write it in one way.
+        spelled = mentions["train"].spellings
+        keys = pc.unique(mentions["train"].keys).to_pylist()
+        names = [next(iter(spelled[key])).strip() if len(spelled.get(key, ())) == 1 else key for key in keys]
+        names.sort(key=int if numbers else None)
     if not names:
         raise ValueError("The train split holds no label at all; pass `label_names` to encode it all the same.")
-    entries, unknown = {}, {}
-    for split, (rows, found) in mentions.items():
-        indices = pc.index_in(found, value_set=pa.array(names, pa.string()))
+    indexed = pa.array([normalize_label(name) for name in names], pa.string())
+    entries, unknown, written = {}, {}, {}
+    for split, found in mentions.items():
+        indices = pc.index_in(found.keys, value_set=indexed)
         known = indices.is_valid().to_numpy()
-        entries[split] = (rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
-        others = set(zip(rows[~known].tolist(), found.filter(indices.is_null()).to_pylist(), strict=True))
+        entries[split] = (found.rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
+        others = set(zip(found.rows[~known].tolist(), found.keys.filter(indices.is_null()).to_pylist(), strict=True))
         if others:
             unknown[split] = dict(sorted(Counter(name for _, name in others).items()))
-    merged = {name: sorted(spellings) for name, spellings in sorted(written.items()) if len(spellings) > 1}
+        for key, spellings in found.spellings.items():
+            written.setdefault(key, set()).update(spellings)
+    merged = {key: sorted(spellings) for key, spellings in sorted(written.items()) if len(spellings) > 1}
     return ReadLabels(form, names, entries, unknown, merged)
 
 
-def _mentions(
-    column: Column, split: str, id_names: list[str] | None, request: LabelRequest, written: dict[str, dict[str, None]]
-) -> tuple[np.ndarray, Column]:
-    """All labels of a column, and the row of each; notes how each label of strings is written."""
+def _mentions(column: Column, split: str, id_names: list[str] | None, request: LabelRequest) -> _Mentions:
     rows, values = _flat(column)
     if pa.types.is_integer(values.type):
         _check_mentions(values, pc.less(values, 0), rows, split, request)
-        names = values.cast(pa.string())
+        keys = values.cast(pa.string())
         if id_names is not None:
             inside = pc.if_else(pc.less(values, len(id_names)), values, None)
-            outside = pc.binary_join_element_wise("id", names, " ")
-            names = pc.coalesce(pa.array(id_names, pa.string()).take(inside), outside)
-        return rows, names
+            outside = pc.binary_join_element_wise("id", keys, " ")
+            keys = pc.coalesce(pa.array(map(normalize_label, id_names), pa.string()).take(inside), outside)
+        return _Mentions(rows, keys, {})
     values = values.cast(pa.string())
     if request.separator is not None:
         parts = pc.split_pattern(values, request.separator)
         rows, values = rows[pc.list_parent_indices(parts).to_numpy()], pc.list_flatten(parts)
-        # White space round a separator is no other way to write a label.
-        values = pc.utf8_trim_whitespace(values)
-    spelled = pc.unique(values)
-    names = pa.array([None if name is None else normalize_label(name) for name in spelled.to_pylist()], pa.string())
-    for name, spelling in zip(names.to_pylist(), spelled.to_pylist(), strict=True):
-        if name:
-            written.setdefault(name, {})[spelling] = None
-    normalized = pa.chunked_array([names.take(pc.index_in(values, spelled).combine_chunks())])
-    if pa.types.is_nested(column.type):
-        _check_mentions(values, pc.equal(normalized, ""), rows, split, request)
-        return rows, normalized
-    filled = pc.not_equal(normalized, "")
-    return rows[filled.to_numpy()], normalized.filter(filled)
+    nested = pa.types.is_nested(column.type)
+    distinct = pc.unique(values)
+    spelled = distinct.to_pylist()
+    normalized = pa.array([None if name is None else normalize_label(name) for name in spelled], pa.string())
+    spellings: dict[str, set[str]] = {}
+    for key, name in zip(normalized.to_pylist(), spelled, strict=True):
+        if key:
+            # White space round a separator is no other way to write a label.
+            spellings.setdefault(key, set()).add(name if nested else name.strip())
+    keys = pa.chunked_array([normalized.take(pc.index_in(values, distinct).combine_chunks())])
+    if nested:
+        _check_mentions(values, pc.equal(keys, ""), rows, split, request)
+        return _Mentions(rows, keys, spellings)
+    filled = pc.not_equal(keys, "")
+    return _Mentions(rows[filled.to_numpy()], keys.filter(filled), spellings)
 
 
 def _check_mentions(values: Column, wrong: Column, rows: np.ndarray, split: str, request: LabelRequest) -> None:

@@ -12,7 +12,7 @@ INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 
 
 def normalize_label(name: str) -> str:
-    """Gives a name the spelling under which all that look like it are one label.
+    """Gives the one spelling of all names that look alike.
 
     White space of any kind becomes single spaces and none at the ends, characters without width go, and letters with
     accents are composed (Unicode's form NFC).
@@ -21,33 +21,33 @@ def normalize_label(name: str) -> str:
         name: The name as it is written.
 
     Returns:
-        The label.
+        The spelling by which names are compared.
     """
     return unicodedata.normalize("NFC", " ".join(name.translate(INVISIBLE).split()))
 
 
 def check_label_names(names: Iterable[str]) -> list[str]:
-    """Normalizes a list of labels.
+    """Checks a list of labels.
 
     Args:
         names: The labels in the order of their indices.
 
     Returns:
-        The normalized labels.
+        The labels without white space at their ends.
 
     Raises:
-        ValueError: It is no list, or holds no label, a label that is empty or no string, or one twice.
+        ValueError: It is no list, or holds no label, a label that is empty or no string, or two that look alike.
     """
     given = [names] if isinstance(names, str) else list(names)
     wrong = [name for name in given if not isinstance(name, str) or not normalize_label(name)]
-    labels = [] if wrong else [normalize_label(name) for name in given]
-    twice = [name for name, count in Counter(labels).items() if count > 1]
+    counts = Counter(normalize_label(name) for name in given if isinstance(name, str))
+    twice = [name for name, count in counts.items() if name and count > 1]
     if isinstance(names, str) or not given or wrong or twice:
         raise ValueError(
             "`label_names` must be a list of different strings that are not empty. It is "
             f"{names!r:.80}, with {wrong[:5]} wrong and {twice[:5]} repeated."
         )
-    return labels
+    return [name.strip() for name in given]
 
 
 def check_separator(strings: Iterable[str], separator: str, column: str) -> None:
