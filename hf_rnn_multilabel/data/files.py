@@ -95,7 +95,9 @@ def open_bytes(path: PathLike, compression: str = "") -> Iterator[BinaryIO]:
     """Opens a file or stdin for its bytes, decompressed; stdin is left open."""
     if os.fspath(path) == STANDARD_STREAM:
         # A stream that somebody put in the place of stdin may hold text alone.
-        raw = getattr(sys.stdin, "buffer", None) or io.BytesIO(sys.stdin.read().encode("utf-8", "replace"))
+        raw = getattr(sys.stdin, "buffer", None)
+        if raw is None or not hasattr(raw, "peek"):
+            raw = io.BufferedReader(io.BytesIO(sys.stdin.read().encode("utf-8", "replace")))  # type: ignore[arg-type]
         yield io.BufferedReader(open_compressed(raw, compression)) if compression else raw
         return
     with open(path, "rb") as plain, open_compressed(plain, compression) as file:

@@ -39,7 +39,7 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 TEXT_COLUMNS = ("text", "sentence", "content", "description", "abstract", "body")
 MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
 PARQUET_ROWS = 1024  # in memory at once
-JSON_CHUNK = 2**20  # characters that are read at once
+JSON_CHUNK = 2**18  # characters that are read at once
 # An error this near to the end of what was read may only mean that the rest is still to come.
 JSON_MARGIN = 32
 NO_SPACE = re.compile(r"[^ \t\r\n]")
@@ -346,12 +346,11 @@ def _read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
         if not line or line.isspace():
             continue
         row += 1
-        where = f"Row {row} (line {number}) of {os.fspath(path)!r}"
         try:
             value = DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where} is no JSON: {error}.") from error
-        yield _checked(value, line, where)
+            raise ValueError(f"Row {row} (line {number}) of {os.fspath(path)!r} is no JSON: {error}.") from error
+        yield _checked(value, line, path, row, number)
 
 
 def _read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
@@ -364,7 +363,7 @@ def _read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
             return
     while stream.peek():
         value, text = stream.read_value()
-        yield _checked(value, text, f"Row {stream.rows} of {os.fspath(path)!r}")
+        yield _checked(value, text, path, stream.rows)
         if in_list:
             separator = stream.peek()
             if separator == "]":
@@ -439,10 +438,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
 DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
-def _checked(value: Any, text: str, where: str) -> Row:
+def _checked(value: Any, text: str, path: PathLike, row: int, line: int | None = None) -> Row:
     if not isinstance(value, dict):
+        at = f" (line {line})" if line is not None else ""
         raise ValueError(
-            f"{where} is {value!r:.80}; a row must be a JSON object. If the file is one list of objects, its format "
+            f"Row {row}{at} of {os.fspath(path)!r} is {value!r:.80}; a row must be a JSON object. If the file is one list of objects, its format "
             "is json, not jsonl."
         )
     return replace_surrogates(value) if SURROGATE_ESCAPE.search(text) else value
