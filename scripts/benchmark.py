@@ -24,7 +24,7 @@ from transformers import HfArgumentParser
 
 import hf_rnn_multilabel
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.hub.provenance import processor
 
 

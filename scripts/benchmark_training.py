@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import Trainer, TrainingArguments, default_data_collator
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.model.recurrence import GATES, ReadingOrders, RnnMultilabelLayer
 
 

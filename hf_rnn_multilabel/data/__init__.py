@@ -1,0 +1,62 @@
+"""Files and data sets in: rows, labels, splits, tokenizers.
+
+Names are imported when they are used, since reading rows to tag needs neither datasets nor scikit-learn.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from .arguments import DataArguments
+    from .encoding import LabelEncoding, encode_labels
+    from .loading import TaggingData, load_data
+    from .readers import read_rows, read_texts
+    from .splits import label_frequencies, stratified_split
+    from .tokenizer_pruning import prune_tokenizer
+    from .tokenizer_training import train_tokenizer
+    from .tokenizing import find_text_column, tokenize
+    from .writers import open_output
+
+_MODULES = {
+    "DataArguments": "arguments",
+    "LabelEncoding": "encoding",
+    "TaggingData": "loading",
+    "encode_labels": "encoding",
+    "find_text_column": "tokenizing",
+    "label_frequencies": "splits",
+    "load_data": "loading",
+    "open_output": "writers",
+    "prune_tokenizer": "tokenizer_pruning",
+    "read_rows": "readers",
+    "read_texts": "readers",
+    "stratified_split": "splits",
+    "tokenize": "tokenizing",
+    "train_tokenizer": "tokenizer_training",
+}
+__all__ = [
+    "DataArguments",
+    "LabelEncoding",
+    "TaggingData",
+    "encode_labels",
+    "find_text_column",
+    "label_frequencies",
+    "load_data",
+    "open_output",
+    "prune_tokenizer",
+    "read_rows",
+    "read_texts",
+    "stratified_split",
+    "tokenize",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

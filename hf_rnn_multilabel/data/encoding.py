@@ -1,49 +1,77 @@
-"""Rows to model inputs: labels to float multi-hot, texts to tokens, one part to two alike ones."""
+"""Labels of any shape to a float multi-hot."""
 
-import math
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, List, Value
-from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
-from transformers import PreTrainedTokenizerBase
-from transformers.tokenization_utils_base import LARGE_INTEGER
 
-from .label_columns import UNDERSTOOD, UNKNOWN, Entries, Form, arrow_column, find_label_column, kind, read_labels
-
-
-TEXT_COLUMNS = ("text", "sentence", "content", "description", "abstract", "body")
+from .label_columns import (
+    UNDERSTOOD,
+    BlankLabel,
+    Entries,
+    Form,
+    LabelRequest,
+    Origin,
+    ReadLabels,
+    find_label_column,
+    group_rows,
+    read_labels,
+)
+from .splits import label_tally, require_columns, splits_of
+from .tables import MAX_MEMORY, temporary_folder
 
 
 @dataclass(frozen=True)
 class LabelEncoding:
-    """What `encode_labels` understood; printed, it is one sentence.
+    """What `encode_labels` understood; printed, it is a few sentences.
 
     Attributes:
         label_names: The labels in the order of their indices.
-        form: The shape in which the labels came.
+        form: The form in which the labels came.
         counts: Train rows that carry each label.
-        frequencies: Share of train rows that carry each label, among the rows where it is known.
+        frequencies: Fraction of the train rows that carry each label, among the rows where it is observed.
         dropped: By split, the rows that carried each label that was left out.
+        merged: Labels that were written in several ways, which look alike, with these.
+        grouped: By split, the rows that went into another row with the same text.
     """
 
     label_names: list[str]
     form: Form
     counts: dict[str, int]
     frequencies: dict[str, float]
-    dropped: dict[str, dict[str, int]]
+    dropped: dict[str, dict[str, int]] = field(default_factory=dict)
+    merged: dict[str, list[str]] = field(default_factory=dict)
+    grouped: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         shown = ", ".join(self.label_names[:5]) + (", ..." if len(self.label_names) > 5 else "")
-        sentence = f"{len(self.label_names)} labels ({shown}), read from {UNDERSTOOD[self.form]}; "
-        sentence += f"a train row carries {sum(self.frequencies.values()):.2f} on average"
+        sentences = [
+            f"{len(self.label_names):,} labels ({shown}), read from {UNDERSTOOD[self.form]}.",
+            f"A train row carries {sum(self.frequencies.values()):.2f} labels on average.",
+        ]
         for split, labels in self.dropped.items():
-            sentence += f", {len(labels)} unknown labels were dropped from {split} ({sum(labels.values())} times)"
-        return sentence + "."
+            sentences.append(
+                f"{len(labels):,} unknown labels were dropped from {split} ({sum(labels.values()):,} times)."
+            )
+        for split, rows in self.grouped.items():
+            sentences.append(f"{rows:,} rows of {split} were merged into others with the same text.")
+        if self.merged:
+            name, spellings = next(iter(self.merged.items()))
+            sentences.append(
+                f"{len(self.merged):,} labels are written in several ways that look alike and count as one, for "
+                f"example {name!r} as {', '.join(map(ascii, spellings[:3]))}."
+            )
+        return " ".join(sentences)
+
+    def recounted(self, train: Dataset) -> "LabelEncoding":
+        """The same labels with the counts and frequencies of other train rows, for example after a split."""
+        positives, observed = label_tally(train)
+        return replace(self, **_counts(self.label_names, positives, observed))
 
 
 def encode_labels(
@@ -53,8 +81,11 @@ def encode_labels(
     label_names: list[str] | None = None,
     separator: str | None = None,
     unknown_labels: Literal["error", "drop"] = "error",
+    blank_label: BlankLabel = "ignored",
+    group_column: str | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> tuple[Dataset | DatasetDict, LabelEncoding]:
-    """Turns labels of any shape into the column "labels", a float multi-hot that `Trainer` takes as it is.
+    """Turns labels of any form into the column "labels", a float multi-hot that `Trainer` takes as it is.
 
     A label column may hold:
 
@@ -62,14 +93,15 @@ def encode_labels(
     - lists of ids. `ClassLabel` gives their names; plain integers index `label_names`, and without them a label is
       named by its id, so that index and id differ where train skips an id;
     - multi-hot lists of booleans, floats or integers, named by `label_names`, else LABEL_0, LABEL_1, ... A None
-      or -100 among them is an unknown label. Integers are multi-hot where all lists that are not empty, of all
+      or -100 among them is an ignored label. Integers are multi-hot where all lists that are not empty, of all
       splits, have one length above 1 and hold only 0 and 1 (None, -100); they are ids otherwise, as [0] and [1] are;
     - strings that `separator` splits;
     - one name, `ClassLabel` or id per row, where each row has one label. Strings that may hold several labels and
       integers that may be one 0/1 label are errors, not guesses.
 
-    A list as `label_column` means one 0/1 column per label, None or -100 where unknown. A row of None, an empty list
-    or an empty string has no label. The label column is removed, all others are kept.
+    A list as `label_column` means one 0/1 column per label, of numbers or of strings that spell them. A row of None,
+    an empty list or an empty string has no label. Names that look alike, since they differ in white space, in
+    characters without width or in the Unicode form, are one label. The label column is removed, all others are kept.
 
     Args:
         dataset: Rows, or splits of which one is "train"; a single `Dataset` counts as "train".
@@ -79,208 +111,113 @@ def encode_labels(
             names, or the sorted labels of the train split.
         separator: What stands between the labels of a string; white space round a label does not count.
         unknown_labels: What to do with a label that is in a row and not in the vocabulary.
+        blank_label: What a None among zeros and ones means: "ignored" (not observed, -100) or "absent" (0).
+        group_column: Rows with the same value of this column, for example the text, become one row with the labels of
+            all and the other columns of the first.
+        files: By split, the file that its rows come from, for errors, which then count rows from 1.
 
     Returns:
-        The dataset with "labels", `List(Value("float32"), length=labels)` of 0, 1 and -100 (unknown), and what was
+        The dataset with "labels", `List(Value("float32"), length=labels)` of 0, 1 and -100 (ignored), and what was
         understood.
 
     Raises:
-        ValueError: A column is missing, ambiguous or of no shape above, a value is not a label, a label is unknown,
-            or there is no row or no label. Rows are counted from 0.
+        ValueError: A column is missing, ambiguous or of no form above, a value is not a label, a label is unknown or
+            nowhere absent, or there is no row or no label. Rows are counted from 0.
     """
-    splits = _splits(dataset)
-    if unknown_labels not in ("error", "drop"):
-        raise ValueError(f'`unknown_labels` is {unknown_labels!r}; it must be "error" or "drop".')
+    splits = splits_of(dataset)
+    for name, value, choices in (
+        ("unknown_labels", unknown_labels, ("error", "drop")),
+        ("blank_label", blank_label, ("ignored", "absent")),
+    ):
+        if value not in choices:
+            raise ValueError(f'`{name}` is {value!r}; it must be "{choices[0]}" or "{choices[1]}".')
     if label_column is None:
-        label_column = find_label_column(splits["train"])
+        label_column = find_label_column(splits["train"].column_names)
     columns = [label_column] if isinstance(label_column, str) else list(label_column)
     if not columns or len(set(columns)) < len(columns):
         raise ValueError(f"`label_column` is {label_column}; it must name at least one column, and each once.")
-    _require_columns(splits, columns)
-    for split, rows in splits.items():
-        rivals = {"labels", "label", "label_ids"}.intersection(rows.column_names).difference(columns)
-        if rivals:
-            raise ValueError(
-                f"Split {split!r} has {sorted(rivals)} besides {columns}, which would overwrite the encoded labels in "
-                "training; rename or remove it, or pass it as `label_column`."
-            )
+    origin = Origin(files or {})
+    require_columns(splits, columns, origin)
+    _refuse_other_labels(splits, columns, origin)
 
-    form, names, entries, dropped = read_labels(splits, label_column, label_names, separator)
-    if dropped and unknown_labels == "error":
-        raise ValueError(_unknown_message(dropped, given=label_names is not None))
+    request = LabelRequest(label_column, label_names, separator, blank_label, origin)
+    labels = read_labels(splits, request)
+    if labels.unknown and unknown_labels == "error":
+        raise ValueError(_unknown_message(labels.unknown, given=label_names is not None))
+    grouped = {}
+    if group_column is not None:
+        splits, labels, grouped = _group(splits, labels, group_column)
 
-    encoded = DatasetDict()
-    for split, rows in splits.items():
-        kept = {name: feature for name, feature in rows.features.items() if name not in columns}
-        mapped = rows.with_format("arrow").map(
-            partial(_replace_columns, columns=columns, entries=entries[split], num_labels=len(names)),
-            batched=True,
-            with_indices=True,
-            features=Features({**kept, "labels": List(Value("float32"), length=len(names))}),
-            desc=f"Encoding the labels of {split}",
-        )
-        encoded[split] = mapped.with_format(None)
-    positives, known = _tally(encoded["train"])
-    counts = dict(zip(names, positives.tolist(), strict=True))
-    frequencies = dict(zip(names, (positives / np.maximum(known, 1)).tolist(), strict=True))
-    encoding = LabelEncoding(list(names), form, counts, frequencies, dropped)
+    encoded = DatasetDict(
+        {split: _with_labels(rows, split, columns, labels, origin) for split, rows in splits.items()}
+    )
+    tallies = {split: label_tally(rows) for split, rows in encoded.items()}
+    if labels.form in ("multi_hot", "columns"):
+        _refuse_nowhere_absent(labels, {split: len(rows) for split, rows in encoded.items()}, tallies, origin)
+    encoding = LabelEncoding(
+        labels.names,
+        labels.form,
+        **_counts(labels.names, *tallies["train"]),
+        dropped=labels.unknown,
+        merged=labels.merged,
+        grouped=grouped,
+    )
     return (encoded if isinstance(dataset, DatasetDict) else encoded["train"]), encoding
 
 
-def stratified_split(dataset: Dataset, test_size: float | int, *, seed: int = 0) -> DatasetDict:
-    """Splits encoded rows in two parts with alike label shares, each in the order of `dataset`.
-
-    A label too rare for even one of its rows to be due to the smaller part is left to chance: no split can share it
-    in proportion, and thousands of such labels would pull all their rows into the larger part.
-
-    Args:
-        dataset: Rows with the column "labels" of `encode_labels`; an unknown label counts as absent.
-        test_size: Share of the rows (float between 0 and 1) or their number (int) in "test"; the part comes out up
-            to a few percent larger or smaller, since the label shares go first.
-        seed: Breaks the ties.
-
-    Returns:
-        "train" and "test", disjoint and complete; `label_shares` reports how alike they are.
-
-    Raises:
-        ValueError: Either part would be empty, or the labels are not encoded.
-
-    Source:
-        Sechidis, Tsoumakas, Vlahavas (2011), On the Stratification of Multi-Label Data.
-    """
-    if not isinstance(dataset, Dataset):
-        raise ValueError(f'`dataset` is a {type(dataset).__name__}; pass one split, such as `dataset["train"]`.')
-    total = len(dataset)
-    test_rows = test_size if isinstance(test_size, int | np.integer) else math.ceil(test_size * total)
-    if not 0 < test_rows < total:
-        raise ValueError(
-            f"`test_size` {test_size} leaves {test_rows} of {total} rows for test and {total - test_rows} for train; "
-            "each part needs at least one."
-        )
-    positives = np.concatenate([batch == 1 for batch in _label_batches(dataset)])  # (rows, labels)
-    smaller_share = min(test_rows, total - test_rows) / total
-    splittable = positives[:, positives.sum(axis=0) * smaller_share >= 1]
-    # The stratifier refuses fewer than two labels; two that no row carries change nothing.
-    targets = np.pad(splittable, ((0, 0), (0, 2)))
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=test_rows, random_state=seed)
-    train, test = next(splitter.split(targets, targets))
-    if not len(train) or not len(test):
-        raise ValueError(f"{total} rows are too few to stratify with `test_size` {test_size}; pass more rows.")
-    return DatasetDict({"train": dataset.select(train), "test": dataset.select(test)})
+def _counts(names: list[str], positives: np.ndarray, observed: np.ndarray) -> dict[str, dict]:
+    frequencies = (positives / np.maximum(observed, 1)).tolist()
+    return {
+        "counts": dict(zip(names, positives.tolist(), strict=True)),
+        "frequencies": dict(zip(names, frequencies, strict=True)),
+    }
 
 
-def label_shares(dataset: Dataset | DatasetDict) -> dict[str, list[float]]:
-    """Reports the share of rows that carry each label, among the rows where it is known.
-
-    Args:
-        dataset: Rows or splits with the column "labels" of `encode_labels`; a single `Dataset` counts as "train".
-
-    Returns:
-        By split, the shares in the order of the label indices; 0 where a label is known nowhere.
-
-    Raises:
-        ValueError: The labels are not encoded, or a split has no rows.
-    """
-    tallies = {split: _tally(rows) for split, rows in _splits(dataset, train=False).items()}
-    return {split: (positives / np.maximum(known, 1)).tolist() for split, (positives, known) in tallies.items()}
-
-
-def find_text_column(dataset: Dataset | DatasetDict) -> str:
-    """Finds the column with the texts: the first of `TEXT_COLUMNS` that holds strings, else the only one that does.
-
-    Args:
-        dataset: Rows or splits.
-
-    Returns:
-        The column's name.
-
-    Raises:
-        ValueError: No column or several columns fit.
-    """
-    features = next(iter(_splits(dataset, train=False).values())).features
-    strings = [name for name, feature in features.items() if kind(feature) == "string"]
-    found = [name for name in TEXT_COLUMNS if name in strings]
-    if not found and len(strings) != 1:
-        raise ValueError(
-            f"Which column holds the texts? Of those with strings, {strings}, none is called one of {TEXT_COLUMNS}; "
-            f"pass its name. The columns: {dict(features)}."
-        )
-    return (found or strings)[0]
-
-
-def tokenize(
-    dataset: Dataset | DatasetDict,
-    tokenizer: PreTrainedTokenizerBase,
-    text_column: str = "text",
-    *,
-    max_length: int | None = None,
-) -> tuple[Dataset | DatasetDict, dict[str, int]]:
-    """Turns texts into "input_ids" and "attention_mask", truncated and not padded.
-
-    Args:
-        dataset: Rows or splits with a column of strings; a text may be empty.
-        tokenizer: A fast tokenizer.
-        text_column: The column, which is removed; all others are kept.
-        max_length: Tokens per text at most, special tokens included; None for the tokenizer's `model_max_length`,
-            or for no limit where it has none.
-
-    Returns:
-        The dataset, and by split ("train" for a single `Dataset`) how many texts were truncated.
-
-    Raises:
-        ValueError: The column is missing or does not hold strings, a text is None, there is no row, the tokenizer
-            is not a fast one, or `max_length` leaves no room for a token.
-    """
-    splits = _splits(dataset, train=False)
-    _require_columns(splits, [text_column])
-    if not tokenizer.is_fast:
-        raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer; pass a `PreTrainedTokenizerFast`.")
-    limit = tokenizer.model_max_length if max_length is None else max_length
-    special = tokenizer.num_special_tokens_to_add()
-    if limit <= special:
-        raise ValueError(f"`max_length` {limit} leaves no room besides {special} special tokens; raise it.")
-    options = {"truncation": True, "max_length": limit} if limit < LARGE_INTEGER else {"truncation": False}
-
-    tokenized, truncated = DatasetDict(), {}
+def _refuse_other_labels(splits: dict[str, Dataset], columns: list[str], origin: Origin) -> None:
     for split, rows in splits.items():
-        _check_texts(rows, split, text_column)
-        kept = {name: feature for name, feature in rows.features.items() if name != text_column}
-        tokens = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
-        mapped = rows.with_format(None).map(
-            partial(_tokenize_batch, tokenizer=tokenizer, options=options),
-            batched=True,
-            input_columns=[text_column],
-            remove_columns=[text_column],
-            features=Features({**kept, **tokens, "__truncated__": Value("bool")}),
-            desc=f"Tokenizing {split}",
-        )
-        # A column, since a counter in the function would stay at 0 when the rows come from the cache.
-        truncated[split] = pc.sum(arrow_column(mapped, "__truncated__")).as_py()
-        tokenized[split] = mapped.remove_columns("__truncated__")
-    return (tokenized if isinstance(dataset, DatasetDict) else tokenized["train"]), truncated
+        others = {"labels", "label", "label_ids"}.intersection(rows.column_names).difference(columns)
+        if others:
+            raise ValueError(
+                f"Columns {sorted(others)} stand beside {columns} in {origin.split(split)}, which would overwrite the "
+                "encoded labels in training; rename or remove them, or pass one as `label_column`."
+            )
 
 
-def _splits(dataset: Dataset | DatasetDict, train: bool = True) -> dict[str, Dataset]:
-    if not isinstance(dataset, Dataset | DatasetDict):
-        raise ValueError(
-            f"`dataset` is a {type(dataset).__name__}; pass a `Dataset` or `DatasetDict`, loaded without streaming."
-        )
-    splits = (
-        {"train": dataset} if isinstance(dataset, Dataset) else {str(name): rows for name, rows in dataset.items()}
-    )
-    if not splits or (train and "train" not in splits):
-        raise ValueError(f'The splits are {list(splits)}; call one "train", or pass a single split as a `Dataset`.')
+def _refuse_nowhere_absent(
+    labels: ReadLabels, sizes: dict[str, int], tallies: dict[str, tuple[np.ndarray, np.ndarray]], origin: Origin
+) -> None:
+    """Raises where a label of train, or every label of another split, is ignored wherever it is not 1."""
+    for split, (positives, observed) in tallies.items():
+        never = (positives == observed) & (positives > 0) & (observed < sizes[split])
+        if never.any() and (split == "train" or (positives == observed).all()):
+            names = [labels.names[index] for index in np.flatnonzero(never)]
+            raise ValueError(
+                f"Labels {names[:8]} ({len(names)} of {len(labels.names)}) are nowhere 0 in {origin.split(split)}: "
+                "where they are not 1, they are blank or -100, which means not observed, so that a model which gives "
+                'them to every text makes no error. If a blank means 0, pass `blank_label="absent"`.'
+            )
+
+
+def _group(
+    splits: dict[str, Dataset], labels: ReadLabels, column: str
+) -> tuple[dict[str, Dataset], ReadLabels, dict[str, int]]:
+    """The first row of each value of a column, with the labels of all its rows."""
+    selected, entries, merged = {}, {}, {}
     for split, rows in splits.items():
-        if not len(rows):
-            raise ValueError(f"Split {split!r} has no rows; fill it or remove it.")
-    return splits
-
-
-def _require_columns(splits: dict[str, Dataset], columns: list[str]) -> None:
-    for split, rows in splits.items():
-        missing = [column for column in columns if column not in rows.column_names]
-        if missing:
-            raise ValueError(f"Columns {missing} are not in split {split!r}, which has {rows.column_names}.")
+        groups, first = group_rows(rows, column)
+        number, label, value = labels.entries[split]
+        keys = groups[number].astype(np.int64) * len(labels.names) + label
+        unique, where = np.unique(keys, return_inverse=True)
+        positive = np.bincount(where, value > 0, len(unique)) > 0
+        # A label that is 0 in one row of a group has no entry there, and is ignored only where all rows ignore it.
+        ignored = np.bincount(where, value < 0, len(unique)) == np.bincount(groups)[unique // len(labels.names)]
+        kept = positive | ignored
+        values = np.where(positive, 1, -100).astype(np.float32)
+        entries[split] = ((unique // len(labels.names))[kept], (unique % len(labels.names))[kept], values[kept])
+        selected[split] = rows.select(first)
+        if len(first) < len(rows):
+            merged[split] = len(rows) - len(first)
+    return selected, replace(labels, entries=entries), merged
 
 
 def _unknown_message(unknown: dict[str, dict[str, int]], given: bool) -> str:
@@ -295,6 +232,23 @@ def _unknown_message(unknown: dict[str, dict[str, int]], given: bool) -> str:
     )
 
 
+def _with_labels(rows: Dataset, split: str, columns: list[str], labels: ReadLabels, origin: Origin) -> Dataset:
+    """The rows with the column "labels" in place of the label columns."""
+    kept = {name: feature for name, feature in rows.features.items() if name not in columns}
+    num_labels = len(labels.names)
+    # Of rows in memory, a large matrix goes to a file too.
+    large = not rows.cache_files and 4 * len(rows) * num_labels > MAX_MEMORY
+    mapped = rows.with_format("arrow").map(
+        partial(_replace_columns, columns=columns, entries=labels.entries[split], num_labels=num_labels),
+        batched=True,
+        with_indices=True,
+        features=Features({**kept, "labels": List(Value("float32"), length=num_labels)}),
+        cache_file_name=os.path.join(temporary_folder(), "labels.arrow") if large else None,
+        desc=f"Encoding the labels of {split}",
+    )
+    return mapped.with_format(None)
+
+
 def _replace_columns(
     table: pa.Table, indices: list[int], columns: list[str], entries: Entries, num_labels: int
 ) -> pa.Table:
@@ -304,39 +258,3 @@ def _replace_columns(
     matrix[rows[here] - indices[0], labels[here]] = values[here]
     encoded = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), num_labels)
     return table.drop_columns(columns).append_column("labels", encoded)
-
-
-def _label_batches(rows: Dataset):
-    """Yields the encoded labels of 1,000 rows at a time, (rows, labels)."""
-    feature = rows.features.get("labels")
-    if not isinstance(feature, List) or feature.length < 1 or kind(feature.feature) != "float":
-        raise ValueError(f'Column "labels" is {feature}, not a float multi-hot; call `encode_labels` first.')
-    for table in rows.select_columns(["labels"]).with_format("arrow").iter(1000):
-        yield pc.list_flatten(table["labels"]).to_numpy().reshape(-1, feature.length)
-
-
-def _tally(rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that carry each label, and those where it is known: (labels,) each."""
-    tallies = [((batch == 1).sum(axis=0), (batch != UNKNOWN).sum(axis=0)) for batch in _label_batches(rows)]
-    return sum(positives for positives, _ in tallies), sum(known for _, known in tallies)
-
-
-def _check_texts(rows: Dataset, split: str, column: str) -> None:
-    feature = rows.features[column]
-    if kind(feature) not in ("string", "null"):
-        raise ValueError(f"Column {column!r} of split {split!r} holds {feature}, not strings; convert it first.")
-    missing = np.flatnonzero(arrow_column(rows, column).is_null())
-    if len(missing):
-        raise ValueError(
-            f"Row {missing[0]} of split {split!r} has None as its text in column {column!r} ({len(missing)} rows do); "
-            'remove such rows, or make the text "".'
-        )
-
-
-def _tokenize_batch(texts: list[str], tokenizer: PreTrainedTokenizerBase, options: dict) -> dict[str, list]:
-    tokens = tokenizer(texts, padding=False, return_attention_mask=True, **options)
-    return {
-        "input_ids": tokens["input_ids"],
-        "attention_mask": tokens["attention_mask"],
-        "__truncated__": [bool(encoding.overflowing) for encoding in tokens.encodings],
-    }

@@ -1,6 +1,9 @@
 """Reads one or several label columns of any form: the names of the labels, and which row carries which."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -8,16 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, LargeList, List, Value
 
+from .label_names import check_joined, check_label_names, check_separator, check_written, normalize_label
+
 
 Form = Literal["names", "ids", "multi_hot", "columns", "separated"]
+BlankLabel = Literal["ignored", "absent"]
 
 # The nonzero entries of a label matrix, by row: rows, label indices, values.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 Column: TypeAlias = pa.ChunkedArray
 
-UNKNOWN = -100.0
+IGNORED = -100.0
 LABEL_COLUMNS = ("labels", "label", "tags", "topics", "categories", "genres", "keywords")
-SEPARATORS = ",;|\t\n"
 INTEGER_RULE = "integers are multi-hot where all lists have one length above 1 and hold only 0 and 1, ids otherwise"
 UNDERSTOOD = {
     "names": "the label names of each row",
@@ -26,50 +31,127 @@ UNDERSTOOD = {
     "columns": "one 0/1 column per label",
     "separated": "one string per row, split at its separator",
 }
+# The form of a column by the kind of its values; integers are decided by their values.
+IN_LISTS: dict[str, Form] = {
+    "string": "names",
+    "null": "names",
+    "class": "ids",
+    "bool": "multi_hot",
+    "float": "multi_hot",
+}
+ONE_PER_ROW: dict[str, Form] = {"class": "ids"}
+# What a 0/1 column of strings may hold, beside numbers.
+WORDS = {"": None, "false": 0.0, "true": 1.0}
 
 
-def find_label_column(rows: Dataset) -> str:
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of each split are, for errors: rows of a file count from 1, those of a data set from 0.
+
+    Attributes:
+        files: By split, the file's name; a split that is not from a file is missing.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, split: str) -> str:
+        """What to call a split."""
+        return repr(self.files[split]) if split in self.files else f"split {split!r}"
+
+    def row(self, split: str, index: int) -> str:
+        """What to call a row."""
+        return f"Row {index + (split in self.files)} of {self.split(split)}"
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What was asked of `encode_labels`.
+
+    Attributes:
+        column: The label column, or one 0/1 column per label.
+        names: All labels in the order of their indices, or None to take them from the columns.
+        separator: What stands between the labels of a string, or None.
+        blank: Whether a None among zeros and ones is ignored or absent.
+        origin: Where the rows are.
+    """
+
+    column: str | list[str]
+    names: list[str] | None = None
+    separator: str | None = None
+    blank: BlankLabel = "ignored"
+    origin: Origin = field(default_factory=Origin)
+
+
+@dataclass(frozen=True)
+class ReadLabels:
+    """What `read_labels` found.
+
+    Attributes:
+        form: The form of the labels.
+        names: The labels in the order of their indices.
+        entries: By split, the entries of the label matrix.
+        unknown: By split, the rows that carry each label that is not in `names`.
+        merged: Labels that were written in several ways, with these.
+    """
+
+    form: Form
+    names: list[str]
+    entries: dict[str, Entries]
+    unknown: dict[str, dict[str, int]] = field(default_factory=dict)
+    merged: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Mentions:
+    """All labels of a column.
+
+    Attributes:
+        rows: The row of each.
+        keys: The normalized name of each.
+        spellings: By key, how it is written.
+    """
+
+    rows: np.ndarray
+    keys: Column
+    spellings: dict[str, set[str]]
+
+
+def find_label_column(columns: list[str]) -> str:
     """The one of `LABEL_COLUMNS` that is there; a ValueError where none or several are."""
-    found = [column for column in LABEL_COLUMNS if column in rows.column_names]
+    found = [column for column in LABEL_COLUMNS if column in columns]
     if len(found) != 1:
         raise ValueError(
             f"Which column holds the labels? Of {', '.join(LABEL_COLUMNS)}, {found or 'none'} are there; pass "
-            f"`label_column`. The columns: {rows.column_names}."
+            f"`label_column`. The columns: {columns}."
         )
     return found[0]
 
 
-def read_labels(
-    splits: dict[str, Dataset], label_column: str | list[str], label_names: list[str] | None, separator: str | None
-) -> tuple[Form, list[str], dict[str, Entries], dict[str, dict[str, int]]]:
-    """Reads labels of any form that `data.encode_labels` describes.
+def read_labels(splits: dict[str, Dataset], request: LabelRequest) -> ReadLabels:
+    """Reads labels of any form that `encode_labels` describes.
 
     Args:
         splits: Rows by split, of which one is "train"; each has a row and the label columns.
-        label_column: The column, or one 0/1 column per label.
-        label_names: All labels in the order of their indices, or None to take them from the columns.
-        separator: What stands between the labels of a string, or None.
+        request: What to read.
 
     Returns:
-        The form, the labels in the order of their indices, by split the entries of the label matrix, and by split
-        the rows that carry each label that is not in the vocabulary.
+        The labels.
 
     Raises:
         ValueError: The column has no clear form, a value is not a label, or there is no label.
     """
-    if label_names is not None:
-        _check_label_names(label_names)
-    if not isinstance(label_column, str):
-        if separator is not None:
-            raise ValueError(f"`separator` is {separator!r}, but 0/1 columns need none; leave it out.")
-        values = {split: _stack_columns(rows, split, label_column) for split, rows in splits.items()}
-        return "columns", *_read_multi_hot(values, label_names or label_column), {}
-    values = {split: arrow_column(rows, label_column) for split, rows in splits.items()}
-    features = {split: _feature(rows, label_column, values[split]) for split, rows in splits.items()}
-    form = _form(label_column, features, values, label_names, separator)
+    names = None if request.names is None else check_label_names(request.names)
+    if not isinstance(request.column, str):
+        if request.separator is not None:
+            raise ValueError(f"`separator` is {request.separator!r}, but 0/1 columns need none; leave it out.")
+        stacked = {split: _stack_columns(rows, split, request) for split, rows in splits.items()}
+        return _read_multi_hot("columns", stacked, names or check_label_names(request.column), request)
+    values = {split: arrow_column(rows, request.column) for split, rows in splits.items()}
+    features = {split: _feature(rows, request.column, values[split]) for split, rows in splits.items()}
+    form = _form(request.column, features, values, names, request.separator)
     if form == "multi_hot":
-        return form, *_read_multi_hot(values, label_names), {}
-    return form, *_read_names(values, features, label_names, separator)
+        return _read_multi_hot(form, values, names, request)
+    return _read_names(form, values, features, names, request)
 
 
 def kind(feature: object) -> str:
@@ -85,14 +167,42 @@ def arrow_column(rows: Dataset, column: str) -> Column:
     return rows.select_columns([column]).with_format("arrow")[:][column]
 
 
-def _check_label_names(label_names: list[str]) -> None:
-    wrong = [name for name in label_names if not isinstance(name, str) or not name.strip()]
-    twice = [name for name, count in Counter(label_names).items() if count > 1]
-    if isinstance(label_names, str) or not label_names or wrong or twice:
-        raise ValueError(
-            "`label_names` must be a list of different, non-empty strings; "
-            f"it is {label_names!r:.80}, with {wrong[:5]} wrong and {twice[:5]} repeated."
-        )
+def group_rows(rows: Dataset, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the different values of a column in the order in which they first occur.
+
+    Args:
+        rows: The rows.
+        column: A column of single values.
+
+    Returns:
+        The number of each row's value, (rows,), and the first row of each value, (values,).
+    """
+    numbers: dict[bytes, int] = {}
+    groups, first = np.empty(len(rows), np.int64), []
+    for index, key in enumerate(text_digests(rows, column)):
+        groups[index] = numbers.setdefault(key, len(numbers))
+        if len(numbers) > len(first):
+            first.append(index)
+    return groups, np.array(first, np.int64)
+
+
+def text_digests(rows: Dataset, column: str) -> list[bytes]:
+    """A digest of each value of a column, since the texts of a large file do not fit in memory."""
+    return [
+        hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for table in rows.select_columns([column]).with_format("arrow").iter(1000)
+        for value in table[column].to_pylist()
+    ]
+
+
+def is_binary(rows: Dataset, column: str) -> bool:
+    """Whether a column of single values holds only 0 and 1, as numbers or as strings, and perhaps blanks."""
+    feature = rows.features[column]
+    if kind(feature) not in ("string", "int", "float", "bool"):
+        return False
+    values = {value for value in pc.unique(arrow_column(rows, column)).to_pylist() if value is not None}
+    words = {str(value).strip().lower() for value in values} - {""}
+    return bool(words) and words <= {"0", "1", "0.0", "1.0", "true", "false", "-100"}
 
 
 def _feature(rows: Dataset, column: str, values: Column) -> object:
@@ -106,39 +216,54 @@ def _item(feature: object) -> object:
 
 
 def _form(
-    column: str, features: dict, values: dict[str, Column], label_names: list[str] | None, separator: str | None
+    column: str, features: dict, values: dict[str, Column], names: list[str] | None, separator: str | None
 ) -> Form:
-    """What one label column holds, or an error where that would be a guess."""
-    kinds = {kind(_item(feature)) for feature in features.values()} - {"null"} or {"null"}
-    held = "float" if len(kinds) > 1 and kinds <= {"int", "float", "bool"} else "/".join(sorted(kinds))
-    in_lists = {_item(feature) is not feature for feature in features.values() if kind(feature) != "null"}
-    in_list = True in in_lists
+    """Decides what one label column holds, or raises where that would be a guess.
+
+    | values       | in lists                                 | one per row                                        |
+    |--------------|------------------------------------------|----------------------------------------------------|
+    | strings      | names                                    | names; separated where a separator is given        |
+    | `ClassLabel` | ids                                      | ids                                                |
+    | bool, float  | multi_hot                                | an error                                           |
+    | int          | multi_hot or ids, as INTEGER_RULE says   | ids where there are several names, or not only 0   |
+    |              |                                          | and 1; else an error, since it may be one 0/1 label|
+    | None alone   | names, if the labels' names are given    | as strings, if the labels' names are given         |
+    """
+    held, in_list = _held(column, features)
     strings = held in ("string", "null") and not in_list
-    if len(in_lists) > 1 or "/" in held:
-        raise ValueError(f"Column {column!r} differs between the splits: {features}; load it as one type, or cast it.")
     if separator is not None and (separator == "" or not strings):
         raise ValueError(
             f"`separator` is {separator!r} and column {column!r} is {features}; a separator has a character or more, "
             "and only a column of strings needs one. If a CSV reader took labels for numbers, load the column as "
             '`Value("string")`.'
         )
-    if held == "null" and label_names is None:
+    if held == "null" and names is None:
         raise ValueError(f"Column {column!r} holds no label at all; pass `label_names` to encode it all the same.")
     if strings:
-        _check_strings(column, values, label_names, separator)
-    if held in ("string", "null"):
+        _check_strings(column, values, names, separator)
         return "names" if separator is None else "separated"
-    if held == "class":
-        return "ids"
-    if in_list and (held in ("bool", "float") or (held == "int" and _are_multi_hot(values))):
-        return "multi_hot"
-    if held == "int" and (in_list or len(label_names or ()) > 1 or not _distinct(values) <= {0, 1}):
-        return "ids"
-    raise ValueError(
-        f"Column {column!r} is {features}, which is no clear form of labels: pass lists of names, ids or 0/1, "
-        f"or strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast the column "
-        "to integers and pass `label_names`."
-    )
+    form = IN_LISTS.get(held) if in_list else ONE_PER_ROW.get(held)
+    if held == "int" and in_list:
+        form = "multi_hot" if _are_multi_hot(values) else "ids"
+    elif held == "int" and (len(names or ()) > 1 or not _distinct(values) <= {0, 1}):
+        form = "ids"
+    if form is None:
+        raise ValueError(
+            f"Column {column!r} is {features}, which is no clear form of labels: pass lists of names, ids or 0/1, or "
+            f"strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast the "
+            "column to integers and pass `label_names`."
+        )
+    return form
+
+
+def _held(column: str, features: dict) -> tuple[str, bool]:
+    """The kind of the values of all splits, and whether they are in lists."""
+    kinds = {kind(_item(feature)) for feature in features.values()} - {"null"} or {"null"}
+    held = "float" if len(kinds) > 1 and kinds <= {"int", "float", "bool"} else "/".join(sorted(kinds))
+    in_lists = {_item(feature) is not feature for feature in features.values() if kind(feature) != "null"}
+    if len(in_lists) > 1 or "/" in held:
+        raise ValueError(f"Column {column!r} differs between the splits: {features}; load it as one type, or cast it.")
+    return held, True in in_lists
 
 
 def _distinct(values: dict[str, Column]) -> set:
@@ -148,23 +273,21 @@ def _distinct(values: dict[str, Column]) -> set:
 def _are_multi_hot(lists: dict[str, Column]) -> bool:
     """Whether lists of integers are multi-hot by `INTEGER_RULE`."""
     lengths = {length for part in lists.values() for length in _lengths(part).tolist()} - {0}
-    return len(lengths) == 1 and lengths != {1} and _distinct(lists) <= {0, 1, UNKNOWN, None}
+    return len(lengths) == 1 and lengths != {1} and _distinct(lists) <= {0, 1, IGNORED, None}
 
 
-def _check_strings(
-    column: str, values: dict[str, Column], label_names: list[str] | None, separator: str | None
-) -> None:
+def _check_strings(column: str, values: dict[str, Column], names: list[str] | None, separator: str | None) -> None:
     """Raises where a string may hold several labels and nothing says whether it does."""
-    for split, part in values.items():
-        for string in pc.unique(_flat(part)[1]).to_pylist():
-            written_list = string.startswith("[") and string.endswith("]")
-            separated = separator is None and any(character in string for character in SEPARATORS)
-            if (written_list or separated) and string not in (label_names or ()):
-                raise ValueError(
-                    f"Column {column!r} of split {split!r} holds {string!r:.80}: one label or several? If one, pass "
-                    "`label_names` with all labels; if several, pass `separator`, or turn the text of a list into a "
-                    "list with `ast.literal_eval`."
-                )
+    strings = sorted(_distinct(values))
+    known = {normalize_label(name) for name in names or ()}
+    others = [string for string in strings if normalize_label(string) not in {*known, ""}]
+    if separator is not None:
+        check_separator(strings if others else [], separator, column)
+        check_written(others, column, separators="")
+    else:
+        check_written(others, column)
+        if names is None:
+            check_joined(strings, column)
 
 
 def _lengths(lists: Column) -> np.ndarray:
@@ -181,25 +304,51 @@ def _flat(column: Column) -> tuple[np.ndarray, Column]:
     return np.flatnonzero(column.is_valid()), column.drop_null()
 
 
-def _binary(values: Column) -> np.ndarray:
-    return pc.fill_null(values.cast(pa.float32(), safe=False), UNKNOWN).to_numpy()
+def _binary(values: Column, blank: BlankLabel) -> np.ndarray:
+    filled = pc.fill_null(values.cast(pa.float32(), safe=False), IGNORED if blank == "ignored" else 0.0)
+    return filled.to_numpy()
 
 
-def _stack_columns(rows: Dataset, split: str, columns: list[str]) -> Column:
-    for column in columns:
-        if kind(rows.features[column]) in ("string", "other"):
-            raise ValueError(
-                f"Column {column!r} of split {split!r} is {rows.features[column]}, but a list as `label_column` means "
-                f"one 0/1 column per label; for a single column of other labels pass `label_column={column!r}`."
-            )
-    matrix = np.stack([_binary(arrow_column(rows, column)) for column in columns], axis=1)  # (rows, labels)
+def _stack_columns(rows: Dataset, split: str, request: LabelRequest) -> Column:
+    columns = []
+    for name in request.column:
+        held = kind(rows.features[name])
+        if held == "other":
+            raise _not_binary(name, split, rows.features[name], request)
+        values = arrow_column(rows, name)
+        columns.append(_binary(_numbers(values, name, split, request) if held == "string" else values, request.blank))
+    matrix = np.stack(columns, axis=1)  # (rows, labels)
     return pa.chunked_array([pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), len(columns))])
 
 
-def _read_multi_hot(values: dict[str, Column], label_names: list[str] | None) -> tuple[list[str], dict[str, Entries]]:
+def _numbers(strings: Column, column: str, split: str, request: LabelRequest) -> Column:
+    """The numbers that strings spell."""
+    distinct = pc.unique(strings)
+    numbers: list[float | None] = []
+    for text in distinct.to_pylist():
+        word = None if text is None else text.strip().lower()
+        try:
+            numbers.append(None if word is None else WORDS[word] if word in WORDS else float(word))
+        except ValueError:
+            row = pc.index(strings, text).as_py()
+            where = request.origin.row(split, row)
+            raise _not_binary(column, split, f"{text!r:.80} in {where.lower()}", request) from None
+    return pa.chunked_array([pa.array(numbers, pa.float32()).take(pc.index_in(strings, distinct).combine_chunks())])
+
+
+def _not_binary(column: str, split: str, held: object, request: LabelRequest) -> ValueError:
+    return ValueError(
+        f"Column {column!r} of {request.origin.split(split)} is {held}, but a list as `label_column` means one 0/1 "
+        f"column per label; for a single column of other labels pass `label_column={column!r}`."
+    )
+
+
+def _read_multi_hot(
+    form: Form, values: dict[str, Column], names: list[str] | None, request: LabelRequest
+) -> ReadLabels:
     lengths = {split: _lengths(part) for split, part in values.items()}
     width = next((length for found in lengths.values() for length in found[found > 0].tolist()), 0)
-    names = label_names or [f"LABEL_{index}" for index in range(width)]
+    names = names or [f"LABEL_{index}" for index in range(width)]
     if not names:
         raise ValueError("All label lists are empty; pass `label_names` to encode them all the same.")
     entries = {}
@@ -208,76 +357,91 @@ def _read_multi_hot(values: dict[str, Column], label_names: list[str] | None) ->
         ragged = filled[lengths[split][filled] != len(names)]
         if len(ragged):
             raise ValueError(
-                f"Row {ragged[0]} of split {split!r} has {lengths[split][ragged[0]]} zeros and ones for {len(names)} "
-                "labels; pass one per label, and a name for each in `label_names`. If they are ids, cast the column "
-                "to integers, or to `List(ClassLabel(names=...))` where all are 0 or 1."
+                f"{request.origin.row(split, ragged[0])} has {lengths[split][ragged[0]]} zeros and ones for "
+                f"{len(names)} labels; pass one per label, and a name for each in `label_names`. If they are ids, "
+                "cast the column to integers, or to `List(ClassLabel(names=...))` where all are 0 or 1."
             )
-        matrix = _binary(_flat(part)[1]).reshape(-1, len(names))  # (filled rows, labels)
-        wrong = np.argwhere(~np.isin(matrix, (0, 1, UNKNOWN)))
+        matrix = _binary(_flat(part)[1], request.blank).reshape(-1, len(names))  # (filled rows, labels)
+        wrong = np.argwhere(~np.isin(matrix, (0, 1, IGNORED)))
         if len(wrong):
             row, label = wrong[0]
             raise ValueError(
-                f"Row {filled[row]} of split {split!r} has {matrix[row, label]} for label {names[label]!r}; it must "
-                "be 0, 1, or None where it is unknown. Cast ids to integers; threshold scores."
+                f"{request.origin.row(split, filled[row])} has {matrix[row, label]} for label {names[label]!r}; it "
+                "must be 0, 1, or None where it is not observed. Cast ids to integers; threshold scores."
             )
         row, label = np.nonzero(matrix)
         entries[split] = (filled[row], label, matrix[row, label])
-    return names, entries
+    return ReadLabels(form, names, entries)
 
 
 def _read_names(
-    values: dict[str, Column], features: dict, label_names: list[str] | None, separator: str | None
-) -> tuple[list[str], dict[str, Entries], dict[str, dict[str, int]]]:
+    form: Form, values: dict[str, Column], features: dict, names: list[str] | None, request: LabelRequest
+) -> ReadLabels:
     items = {split: _item(feature) for split, feature in features.items()}
-    class_names = {split: item.names if isinstance(item, ClassLabel) else None for split, item in items.items()}
-    mentions = {
-        split: _mentions(part, split, class_names[split] or label_names, separator) for split, part in values.items()
+    classes = {
+        split: check_label_names(item.names) if isinstance(item, ClassLabel) else None for split, item in items.items()
     }
+    mentions = {split: _mentions(part, split, classes[split] or names, request) for split, part in values.items()}
     numbers = pa.types.is_integer(_flat(values["train"])[1].type)
-    names = label_names or class_names["train"]
-    names = names or sorted(pc.unique(mentions["train"][1]).to_pylist(), key=int if numbers else None)
+    names = names or classes["train"]
+    if names is None:
+        # A label keeps its name where all rows write it in one way.
+        spelled = mentions["train"].spellings
+        keys = pc.unique(mentions["train"].keys).to_pylist()
+        names = [next(iter(spelled[key])).strip() if len(spelled.get(key, ())) == 1 else key for key in keys]
+        names.sort(key=int if numbers else None)
     if not names:
         raise ValueError("The train split holds no label at all; pass `label_names` to encode it all the same.")
-    entries, dropped = {}, {}
-    for split, (rows, found) in mentions.items():
-        indices = pc.index_in(found, value_set=pa.array(names, pa.string()))
+    indexed = pa.array([normalize_label(name) for name in names], pa.string())
+    entries, unknown, written = {}, {}, {}
+    for split, found in mentions.items():
+        indices = pc.index_in(found.keys, value_set=indexed)
         known = indices.is_valid().to_numpy()
-        entries[split] = (rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
-        unknown = set(zip(rows[~known].tolist(), found.filter(indices.is_null()).to_pylist(), strict=True))
-        if unknown:
-            dropped[split] = dict(sorted(Counter(name for _, name in unknown).items()))
-    return names, entries, dropped
+        entries[split] = (found.rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
+        others = set(zip(found.rows[~known].tolist(), found.keys.filter(indices.is_null()).to_pylist(), strict=True))
+        if others:
+            unknown[split] = dict(sorted(Counter(name for _, name in others).items()))
+        for key, spellings in found.spellings.items():
+            written.setdefault(key, set()).update(spellings)
+    merged = {key: sorted(spellings) for key, spellings in sorted(written.items()) if len(spellings) > 1}
+    return ReadLabels(form, names, entries, unknown, merged)
 
 
-def _mentions(
-    column: Column, split: str, id_names: list[str] | None, separator: str | None
-) -> tuple[np.ndarray, Column]:
-    """All label names of a column, and the row of each."""
+def _mentions(column: Column, split: str, id_names: list[str] | None, request: LabelRequest) -> _Mentions:
     rows, values = _flat(column)
     if pa.types.is_integer(values.type):
-        _check_mentions(values, pc.less(values, 0), rows, split)
-        names = values.cast(pa.string())
+        _check_mentions(values, pc.less(values, 0), rows, split, request)
+        keys = values.cast(pa.string())
         if id_names is not None:
             inside = pc.if_else(pc.less(values, len(id_names)), values, None)
-            outside = pc.binary_join_element_wise("id", names, " ")
-            names = pc.coalesce(pa.array(id_names, pa.string()).take(inside), outside)
-        return rows, names
+            outside = pc.binary_join_element_wise("id", keys, " ")
+            keys = pc.coalesce(pa.array(map(normalize_label, id_names), pa.string()).take(inside), outside)
+        return _Mentions(rows, keys, {})
     values = values.cast(pa.string())
-    if pa.types.is_nested(column.type):
-        _check_mentions(values, pc.equal(pc.utf8_trim_whitespace(values), ""), rows, split)
-        return rows, values
-    if separator is not None:
-        parts = pc.split_pattern(values, separator)
+    if request.separator is not None:
+        parts = pc.split_pattern(values, request.separator)
         rows, values = rows[pc.list_parent_indices(parts).to_numpy()], pc.list_flatten(parts)
-    values = pc.utf8_trim_whitespace(values)
-    filled = pc.not_equal(values, "")
-    return rows[filled.to_numpy()], values.filter(filled)
+    nested = pa.types.is_nested(column.type)
+    distinct = pc.unique(values)
+    spelled = distinct.to_pylist()
+    normalized = pa.array([None if name is None else normalize_label(name) for name in spelled], pa.string())
+    spellings: dict[str, set[str]] = {}
+    for key, name in zip(normalized.to_pylist(), spelled, strict=True):
+        if key:
+            # White space round a separator is no other way to write a label.
+            spellings.setdefault(key, set()).add(name if nested else name.strip())
+    keys = pa.chunked_array([normalized.take(pc.index_in(values, distinct).combine_chunks())])
+    if nested:
+        _check_mentions(values, pc.equal(keys, ""), rows, split, request)
+        return _Mentions(rows, keys, spellings)
+    filled = pc.not_equal(keys, "")
+    return _Mentions(rows[filled.to_numpy()], keys.filter(filled), spellings)
 
 
-def _check_mentions(values: Column, wrong: Column, rows: np.ndarray, split: str) -> None:
+def _check_mentions(values: Column, wrong: Column, rows: np.ndarray, split: str, request: LabelRequest) -> None:
     where = np.flatnonzero(pc.fill_null(wrong, True))
     if len(where):
         raise ValueError(
-            f"Row {rows[where[0]]} of split {split!r} has the label {values[int(where[0])].as_py()!r}; a label is a "
-            "name that is not empty or an id from 0 up, and a row without labels is None or an empty list."
+            f"{request.origin.row(split, rows[where[0]])} has the label {values[int(where[0])].as_py()!r}; a label is "
+            "a name that is not empty or an id from 0 up, and a row without labels is None or an empty list."
         )

@@ -9,7 +9,7 @@ from scipy.special import expit
 from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-from ..data.encoding import tokenize
+from ..data.tokenizing import tokenize
 from ..model.losses import IGNORED
 from .objectives import check_distillation, distilled_loss
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..data.tokenization import MOST_WORDS, train_tokenizer
+from ..data.tokenizer_training import MAX_WORDS, train_tokenizer
 from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
 
 
@@ -66,7 +66,7 @@ def fraction_in_texts(names: list[str], texts: Iterable[str]) -> float:
 
     It is near 1 where the labels are named in the language of the texts, and near 0 where they are not.
     """
-    words = train_tokenizer(texts, algorithm="word", vocab_size=MOST_WORDS, min_frequency=1)
+    words = train_tokenizer(texts, algorithm="word", vocab_size=MAX_WORDS, min_frequency=1)
     known = words.get_vocab().keys() - set(words.all_special_tokens)
 
     def is_named(name: str) -> bool:

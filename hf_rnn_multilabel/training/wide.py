@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from transformers import PreTrainedTokenizerBase
 
-from ..data.encoding import tokenize
+from ..data.tokenizing import tokenize
 from ..model.losses import IGNORED
 from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
 from ..model.wide import WideHead, hash_bigrams

@@ -3,7 +3,7 @@
 import pytest
 from helpers import WORDS, run, write_jsonl
 
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 for package in ("onnxruntime", "onnx", "onnxscript"):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
-from hf_rnn_multilabel.data.encoding import encode_labels, find_text_column, label_shares, stratified_split, tokenize
+from hf_rnn_multilabel.data import encode_labels, find_text_column, label_frequencies, stratified_split, tokenize
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -371,13 +371,13 @@ def test_pain_19_the_split_is_disjoint_complete_and_in_order(total, num_labels, 
     assert all(numbers[part] == sorted(numbers[part]) and numbers[part] for part in numbers)
 
 
-def test_pain_19_label_shares_are_alike_and_reported():
+def test_pain_19_label_frequencies_are_alike_and_reported():
     dataset = imbalanced(1000, 10)
-    shares = label_shares(stratified_split(dataset, 0.2))
+    shares = label_frequencies(stratified_split(dataset, 0.2))
     assert list(shares) == ["train", "test"]
     assert np.allclose(shares["train"], shares["test"], atol=0.01)
-    assert np.allclose(label_shares(dataset)["train"], np.mean(matrix(dataset), axis=0))
-    unstratified = label_shares(DatasetDict(dataset.train_test_split(0.2, seed=0)))
+    assert np.allclose(label_frequencies(dataset)["train"], np.mean(matrix(dataset), axis=0))
+    unstratified = label_frequencies(DatasetDict(dataset.train_test_split(0.2, seed=0)))
     assert not np.allclose(unstratified["train"], unstratified["test"], atol=0.01)
 
 
@@ -385,7 +385,7 @@ def test_pain_19_labels_too_rare_to_split_do_not_shrink_the_test_part():
     hot = np.concatenate([np.eye(400), np.arange(400)[:, None] % 2], axis=1)
     split = stratified_split(rows(hot.tolist(), List(Value("float32"), length=401)), 0.1)
     assert 36 <= len(split["test"]) <= 44
-    shares = label_shares(split)
+    shares = label_frequencies(split)
     assert abs(shares["train"][-1] - shares["test"][-1]) < 0.02
 
 
@@ -404,7 +404,7 @@ def test_an_unknown_label_counts_as_absent_in_the_split_and_not_in_the_shares():
     assert (
         stratified_split(with_unknown, 0.3)["test"]["text"][:] == stratified_split(with_zeros, 0.3)["test"]["text"][:]
     )
-    assert np.allclose(label_shares(with_unknown)["train"], hot.sum(axis=0) / (~unknown).sum(axis=0))
+    assert np.allclose(label_frequencies(with_unknown)["train"], hot.sum(axis=0) / (~unknown).sum(axis=0))
 
 
 @pytest.mark.parametrize("test_size", [0, 0.0, 3, 1.0, 4, -1, 1.5])
@@ -424,7 +424,7 @@ def test_splitting_needs_encoded_labels(labels):
     with pytest.raises(ValueError, match="call `encode_labels` first"):
         stratified_split(rows(labels), 0.5)
     with pytest.raises(ValueError, match="call `encode_labels` first"):
-        label_shares(rows(labels))
+        label_frequencies(rows(labels))
 
 
 def test_splitting_takes_one_split():

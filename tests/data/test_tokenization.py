@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from hf_rnn_multilabel.data.tokenization import ALGORITHMS, prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.data import prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.data.tokenizer_training import ALGORITHMS
 
 
 ENGLISH = [
@@ -74,7 +75,7 @@ def test_a_trained_tokenizer_is_stock_and_its_reload_is_exact(algorithm, tmp_pat
 def test_the_same_texts_give_the_same_tokenizer_also_in_another_process():
     code = """if True:
         import json, sys
-        from hf_rnn_multilabel.data.tokenization import ALGORITHMS, train_tokenizer
+        from hf_rnn_multilabel.data.tokenizer_training import ALGORITHMS, train_tokenizer
         for algorithm in ALGORITHMS:
             tokenizer = train_tokenizer(json.load(open(sys.argv[1])), algorithm=algorithm, vocab_size=350)
             print(tokenizer.backend_tokenizer.to_str().encode())

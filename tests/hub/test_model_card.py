@@ -14,7 +14,7 @@ from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.hub.model_card import build_card, holds_card, save_card
 from hf_rnn_multilabel.hub.run_info import (
     CalibrationInfo,

@@ -7,7 +7,7 @@ import torch
 from transformers import pipeline
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from hf_rnn_multilabel import RnnMultilabelModel
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 for package in ("onnxruntime", "onnx", "onnxscript"):

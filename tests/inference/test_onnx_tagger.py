@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast, pipeline
 
 from hf_rnn_multilabel import MultiLabelTaggingPipeline
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 for package in ("onnxruntime", "onnx", "onnxscript"):

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelForMaskedLM, RnnMultilabelForSequenceClassification, RnnMultilabelModel
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 INPUT_IDS = torch.tensor([[4, 9, 2, 7], [3, 5, 0, 0], [8, 0, 0, 0]])

@@ -20,7 +20,7 @@ from hf_rnn_multilabel import (
     RnnMultilabelForSequenceClassification,
     RnnMultilabelModel,
 )
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 TEXTS = ["a folding lamp for the desk", "a wooden desk", "", "a lamp", "☃ ☄", "the lamp for the wooden desk"]

@@ -21,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.model.losses import binary_cross_entropy
 from hf_rnn_multilabel.training.distillation import DistillationTrainer, add_teacher, compute_logits, label_order
 from hf_rnn_multilabel.training.objectives import (

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models
 from torch import nn
 from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast, ViTConfig, ViTModel
 
-from hf_rnn_multilabel.data.tokenization import prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.data import prune_tokenizer, train_tokenizer
 from hf_rnn_multilabel.training.embeddings import start_embeddings, vectors_from_file, vectors_from_model
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.training import label_names as label_names
 from hf_rnn_multilabel.training.label_names import fraction_in_texts, start_from_label_names
 

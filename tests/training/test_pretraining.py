@@ -26,8 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelModel
-from hf_rnn_multilabel.data.encoding import encode_labels
-from hf_rnn_multilabel.data.tokenization import prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.data import encode_labels, prune_tokenizer, train_tokenizer
 
 
 SMALL = ["--hidden_size", "8", "--embedding_size", "6", *SHORT]

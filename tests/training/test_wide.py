@@ -9,7 +9,7 @@ from helpers import LABELS, are_equal, make_rows, weights_of
 from sklearn.linear_model import LogisticRegression
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.model.wide import WideHead
 from hf_rnn_multilabel.training import wide
 from hf_rnn_multilabel.training.distillation import compute_logits

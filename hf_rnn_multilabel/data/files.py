@@ -1,0 +1,189 @@
+"""Files as they lie on a disk: their format and compression by name, their bytes as lines of text."""
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO, TypeAlias, cast
+
+
+PathLike: TypeAlias = str | os.PathLike
+
+STANDARD_STREAM = "-"
+FORMATS = ("txt", "jsonl", "json", "csv", "tsv", "parquet")
+SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+# The marks of UTF-32 begin with those of UTF-16.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+def resolve_format(path: PathLike, file_format: str | None = None) -> tuple[str, str]:
+    """Tells format and compression of a file by its name, in capitals or not.
+
+    Args:
+        path: The file, or "-" for stdin or stdout.
+        file_format: One of `FORMATS`, in place of what the name says of it.
+
+    Returns:
+        The format, and one of `COMPRESSIONS` or "".
+
+    Raises:
+        ValueError: The format is none of `FORMATS`, or is not given and the name does not say it.
+    """
+    if file_format is not None and file_format not in FORMATS:
+        raise ValueError(f"`file_format` is {file_format!r}; it must be one of {', '.join(FORMATS)}.")
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
+    named = SUFFIXES.get(suffixes[-1] if suffixes else "")
+    if file_format is None and named is None:
+        raise ValueError(
+            f"Cannot tell the format of {os.fspath(path)!r}: its name must end in one of {', '.join(FORMATS)}, with "
+            f"or without {', '.join(COMPRESSIONS)}; rename it, or pass `file_format`."
+        )
+    return file_format or cast(str, named), compression
+
+
+def check_input(path: PathLike) -> None:
+    """Raises a FileNotFoundError or a ValueError where a path is not a file that can be read."""
+    if os.fspath(path) == STANDARD_STREAM:
+        return
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"No file {os.fspath(path)!r}; give the path of a file, or - for stdin.")
+    if os.path.isdir(path):
+        raise ValueError(f"{os.fspath(path)!r} is a folder; give the path of a file.")
+
+
+def open_compressed(file: PathLike | IO[bytes], compression: str, mode: str = "rb") -> Any:
+    """Opens a file to read or write its bytes without the compression.
+
+    Args:
+        file: A path or an open file.
+        compression: One of `COMPRESSIONS` or "".
+        mode: "rb" or "wb".
+
+    Raises:
+        ValueError: The compression needs a package that is not installed.
+    """
+    if compression == ".gz":
+        # Without the name and the time in it, the same rows give the same bytes.
+        return gzip.GzipFile(fileobj=_as_file(file, mode), mode=mode, mtime=0, filename="", compresslevel=6)
+    if compression == ".bz2":
+        return bz2.BZ2File(file, mode)  # type: ignore[call-overload]
+    if compression == ".xz":
+        return lzma.LZMAFile(file, mode)
+    if compression == ".zst":
+        return _zstandard().open(file, mode)
+    return _as_file(file, mode)
+
+
+@contextmanager
+def open_bytes(path: PathLike, compression: str = "") -> Iterator[BinaryIO]:
+    """Opens a file or stdin for its bytes, decompressed; stdin is left open."""
+    if os.fspath(path) == STANDARD_STREAM:
+        # A stream that somebody put in the place of stdin may hold text alone.
+        raw = getattr(sys.stdin, "buffer", None)
+        if raw is None or not hasattr(raw, "peek"):
+            raw = io.BufferedReader(io.BytesIO(sys.stdin.read().encode("utf-8", "replace")))  # type: ignore[arg-type]
+        yield io.BufferedReader(open_compressed(raw, compression)) if compression else raw
+        return
+    with open(path, "rb") as plain, open_compressed(plain, compression) as file:
+        # Not every decompressor has `peek`.
+        yield file if not compression else io.BufferedReader(file)  # type: ignore[misc]
+
+
+@contextmanager
+def open_text(path: PathLike, compression: str = "", encoding: str | None = None) -> Iterator[io.TextIOWrapper]:
+    """Opens a file or stdin for its text; a byte-order mark is obeyed and left out.
+
+    Args:
+        path: The file, or "-" for stdin.
+        compression: One of `COMPRESSIONS` or "".
+        encoding: By default that of the byte-order mark, or UTF-8.
+
+    Raises:
+        ValueError: The encoding does not exist, or the text has zero bytes, as UTF-16 without a mark has.
+    """
+    if encoding is not None:
+        try:
+            encoding = codecs.lookup(encoding).name
+        except LookupError as error:
+            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know; try latin-1.") from error
+    with open_bytes(path, compression) as file:
+        try:
+            head = file.peek(4096)  # type: ignore[attr-defined]
+        except DAMAGED as error:
+            raise ValueError(f"Cannot read {os.fspath(path)!r}: {error}; its name says {compression}.") from error
+        marked = next((codec for mark, codec in MARKS if head.startswith(mark)), None)
+        if encoding is None and marked is None and b"\0" in head:
+            raise ValueError(
+                f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
+                "utf-16-le, or its `file_format` if it is a parquet file."
+            )
+        codec = encoding or marked or "utf-8"
+        if codec == "utf-8" and marked == "utf-8-sig":
+            codec = "utf-8-sig"
+        # Line ends stay as they are, so that a csv reader sees those within quotes.
+        text = io.TextIOWrapper(file, encoding=codec, newline="")
+        try:
+            yield text
+        finally:
+            text.detach()
+
+
+def read_lines(file: io.TextIOWrapper, path: PathLike) -> Iterator[str]:
+    """Yields the lines of a text file with their ends.
+
+    Raises:
+        ValueError: Bytes do not fit the encoding, or compressed data are damaged; with the line's number.
+    """
+    number = 0
+    try:
+        for number, line in enumerate(file, 1):  # noqa: B007
+            yield line
+    except UnicodeDecodeError as error:
+        raise undecodable(error, path, "Line", number) from error
+    except DAMAGED as error:
+        raise ValueError(f"Cannot read {os.fspath(path)!r} after line {number}: {error}; is it whole?") from error
+
+
+def undecodable(error: UnicodeDecodeError, path: PathLike, unit: str, number: int) -> ValueError:
+    """The error for bytes that do not fit the encoding, after `number` whole lines or rows."""
+    # What was read and not yet given away has no line end but those before the wrong byte.
+    if unit == "Line":
+        number += error.object[: error.start].decode(error.encoding, "replace").count("\n") + 1
+    return ValueError(
+        f"{unit} {number} of {os.fspath(path)!r} holds the byte 0x{error.object[error.start]:02x}, which is not "
+        f"{error.encoding} ({error.reason}); pass the file's `encoding`, for example latin-1."
+    )
+
+
+def _as_file(file: PathLike | IO[bytes], mode: str) -> IO[bytes]:
+    return open(file, mode) if isinstance(file, str | os.PathLike) else file
+
+
+def _zstandard() -> Any:
+    """The module that opens zst files: of Python 3.14, or the package zstandard."""
+    try:
+        from compression import zstd
+    except ImportError:
+        try:
+            import zstandard as zstd
+        except ImportError:
+            raise ValueError(
+                "A zst file needs Python 3.14 or the package zstandard: `pip install zstandard`, or unpack it first."
+            ) from None
+    return zstd

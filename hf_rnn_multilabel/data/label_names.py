@@ -1,0 +1,126 @@
+"""Names of labels: one spelling for what looks like one name, and strings that may hold several."""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+
+# Separators of labels that no name of a label should hold.
+SEPARATORS = ",;|\t\n"
+# Characters without width that nobody sees in a name. The joiners are not among them: words of some scripts need them.
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+
+
+def normalize_label(name: str) -> str:
+    """Gives the one spelling of all names that look alike.
+
+    White space of any kind becomes single spaces and none at the ends, characters without width go, and letters with
+    accents are composed (Unicode's form NFC).
+
+    Args:
+        name: The name as it is written.
+
+    Returns:
+        The spelling by which names are compared.
+    """
+    return unicodedata.normalize("NFC", " ".join(name.translate(INVISIBLE).split()))
+
+
+def check_label_names(names: Iterable[str]) -> list[str]:
+    """Checks a list of labels.
+
+    Args:
+        names: The labels in the order of their indices.
+
+    Returns:
+        The labels without white space at their ends.
+
+    Raises:
+        ValueError: It is no list, or holds no label, a label that is empty or no string, or two that look alike.
+    """
+    given = [names] if isinstance(names, str) else list(names)
+    wrong = [name for name in given if not isinstance(name, str) or not normalize_label(name)]
+    counts = Counter(normalize_label(name) for name in given if isinstance(name, str))
+    twice = [name for name, count in counts.items() if name and count > 1]
+    if isinstance(names, str) or not given or wrong or twice:
+        raise ValueError(
+            "`label_names` must be a list of different strings that are not empty. It is "
+            f"{names!r:.80}, with {wrong[:5]} wrong and {twice[:5]} repeated."
+        )
+    return [name.strip() for name in given]
+
+
+def check_separator(strings: Iterable[str], separator: str, column: str) -> None:
+    """Raises a ValueError with a proposal where no string holds the separator, and there is a string.
+
+    Args:
+        strings: All strings of the column.
+        separator: What should stand between the labels of a string.
+        column: The column's name.
+    """
+    strings = [string for string in strings if string.strip()]
+    if not strings or any(separator in string for string in strings):
+        return
+    unescaped = {r"\n": "\n", r"\t": "\t"}.get(separator)
+    counts = Counter(
+        character for string in strings for character in set(string.strip()) if _separates(character)
+    ).most_common(1)
+    if unescaped is not None and any(unescaped in string for string in strings):
+        proposal = f"a shell passes the character itself as $'{separator}'"
+    elif counts:
+        proposal = f"{counts[0][0]!r} occurs in {counts[0][1]} of the {len(strings)} different strings"
+    else:
+        proposal = "leave `separator` out if each row has one label"
+    raise ValueError(
+        f"`separator` is {separator!r}, which occurs in no row of column {column!r}, for example not in "
+        f"{strings[0]!r:.80}: {proposal}."
+    )
+
+
+def check_written(strings: Iterable[str], column: str, separators: str = SEPARATORS) -> None:
+    """Raises a ValueError where a string is a written list, or holds what separates labels elsewhere.
+
+    Args:
+        strings: All strings of the column, but for those that are known to be one label.
+        column: The column's name.
+        separators: Characters that no label should hold.
+    """
+    for string in map(str.strip, strings):
+        if (string.startswith("[") and string.endswith("]")) or any(character in string for character in separators):
+            raise ValueError(
+                f"Column {column!r} holds {string!r:.80}: one label or several? If one, pass `label_names` with all "
+                "labels; if several, pass `separator`, or turn the text of a list into a list with `ast.literal_eval`."
+            )
+
+
+def check_joined(strings: Iterable[str], column: str) -> None:
+    """Raises a ValueError where strings seem to be several labels, joined by a character.
+
+    That is where at least half of the strings that hold the character have parts that are all strings of the column.
+
+    Args:
+        strings: All strings of the column.
+        column: The column's name.
+    """
+    names = {normalize_label(string) for string in strings} - {""}
+    holders: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        for character in filter(_separates, sorted(set(name))):
+            holders[character].append(name)
+    for character, held in holders.items():
+        joined = [name for name in held if _is_joined(name, character, names)]
+        if 2 * len(joined) >= len(held):
+            raise ValueError(
+                f"Column {column!r} holds {joined[0]!r:.80}, whose parts are labels too: one label or several? If "
+                f"several, pass `separator={character!r}`; if one, pass `label_names` with all labels."
+            )
+
+
+def _separates(character: str) -> bool:
+    """Whether a character is punctuation, a symbol or white space."""
+    return character.isspace() or unicodedata.category(character)[0] in "PSZ"
+
+
+def _is_joined(name: str, character: str, names: set[str]) -> bool:
+    parts = [normalize_label(part) for part in name.split(character)]
+    return len(parts) > 1 and all(part in names for part in parts)

@@ -1,0 +1,238 @@
+"""What a user has, to splits of rows: files of any format, a data set on the Hub or in a folder, rows in memory."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, load_from_disk
+from datasets.exceptions import DatasetGenerationError
+
+from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, resolve_format
+from .label_columns import find_label_column
+from .readers import guess_text_column, is_delimited, read_parquet, read_rows
+from .tables import TableBuilder, temporary_folder
+
+
+# A path, a `Dataset`, a pandas or polars DataFrame, a `pyarrow.Table`, a list of rows.
+Rows: TypeAlias = PathLike | Dataset | Sequence[Mapping[str, Any]] | Any
+# Those, a `DatasetDict`, or one of them by split.
+Source: TypeAlias = Rows | DatasetDict | Mapping[str, Rows]
+
+SPLITS = ("train", "validation", "test")
+CHUNK = 1000  # rows that become a part of a table at once
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read; see `read_rows`."""
+
+    file_format: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read of files.
+
+    Attributes:
+        text: The one with the texts.
+        labels: Those with the labels.
+        optional: Whether a file may lack some of several label columns.
+    """
+
+    text: str
+    labels: list[str] = field(default_factory=list)
+    optional: bool = False
+
+
+def read_dataset(
+    files: Mapping[str, PathLike], columns: Columns | None = None, options: FileOptions | None = None
+) -> DatasetDict:
+    """Reads files as a data set, through the same reader as all commands.
+
+    Small ones are in memory. Large ones are mapped from a temporary file that lives as long as the process, and so
+    does what `Dataset.map` makes of them: nothing of an earlier file at the same path is read.
+
+    Args:
+        files: By split, the file.
+        columns: Those to read; by default all.
+        options: How to read them.
+
+    Returns:
+        The rows by split.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: As `read_rows`, or a file has no row, lacks a column, or a column has values of two types.
+    """
+    return DatasetDict({split: _read_file(path, columns, options or FileOptions()) for split, path in files.items()})
+
+
+def find_columns(
+    path: PathLike, text: str | None, labels: list[str] | None, options: FileOptions, optional: bool = False
+) -> Columns:
+    """Finds the columns of a file that are not named, in its first rows.
+
+    Raises:
+        ValueError: They cannot be told.
+    """
+    rows = _rows(path, text, options)
+    # The first row with all keys names the columns; some rows may lack some.
+    first = list(islice(rows, CHUNK))
+    if not first:
+        raise ValueError(f"{os.fspath(path)!r} holds no rows.")
+    names = list(dict.fromkeys(chain.from_iterable(first)))
+    if labels is None:
+        labels = [find_label_column(names)]
+    return Columns(text or guess_text_column(first, path, labels), labels, optional)
+
+
+def load_hub(name: str, config: str | None = None, revision: str | None = None) -> DatasetDict:
+    """Loads a data set of the Hub, or of a folder, which is read anew each time.
+
+    Raises:
+        ValueError: The files cannot be read, or there is no "train".
+    """
+    try:
+        if os.path.isdir(name):
+            saved = any(os.path.exists(os.path.join(name, file)) for file in ("dataset_dict.json", "state.json"))
+            dataset = load_from_disk(name) if saved else load_dataset(name, config, cache_dir=temporary_folder())
+        else:
+            dataset = load_dataset(name, config, revision=revision)
+    except DatasetGenerationError as error:
+        raise ValueError(
+            f"Cannot read the data set {name!r} ({error.__cause__ or error!r}); each of its files must hold rows, all "
+            "with the same columns."
+        ) from error
+    return _select_splits(DatasetDict({"train": dataset}) if isinstance(dataset, Dataset) else dataset)
+
+
+def load_rows(source: Source) -> DatasetDict:
+    """Makes splits of rows in memory.
+
+    Args:
+        source: A `Dataset`, a `DatasetDict`, a pandas or polars DataFrame, a `pyarrow.Table`, a list of rows, or one
+            of these by split; without splits it is "train".
+
+    Raises:
+        ValueError: It is none of these, or there is no "train".
+    """
+    if isinstance(source, DatasetDict):
+        return _select_splits(source)
+    if isinstance(source, Mapping):
+        return _select_splits(
+            DatasetDict({str(split): _to_dataset(rows, str(split)) for split, rows in source.items()})
+        )
+    return DatasetDict({"train": _to_dataset(source, "train")})
+
+
+def local_copy(path: PathLike, options: FileOptions) -> str:
+    """The path, or that of a temporary copy of stdin, which can be read only once.
+
+    Raises:
+        ValueError: It is stdin, and its format is not given.
+    """
+    if os.fspath(path) != STANDARD_STREAM:
+        check_input(path)
+        return os.fspath(path)
+    if options.file_format is None:
+        raise ValueError("The rows come from stdin (-), which has no name that says their format; pass `file_format`.")
+    copy = Path(temporary_folder()) / f"stdin.{options.file_format}"
+    with open_bytes(path) as file, open(copy, "wb") as output:
+        shutil.copyfileobj(file, output)
+    return str(copy)
+
+
+def folder_files(folder: PathLike) -> dict[str, str]:
+    """The files of a folder that are called train, validation and test, by split; none if there is no train."""
+    files: dict[str, str] = {}
+    for path in sorted(Path(folder).iterdir()):
+        split = path.name.split(".")[0]
+        if split in SPLITS and path.is_file():
+            if split in files:
+                raise ValueError(
+                    f"{os.fspath(folder)!r} has {files[split]!r} and {path.name!r}; name the files to read."
+                )
+            files[split] = str(path)
+    return files if "train" in files else {}
+
+
+def _select_splits(dataset: DatasetDict) -> DatasetDict:
+    if "train" not in dataset:
+        raise ValueError(f"The data set has the splits {list(dataset)}; it must have 'train'.")
+    return DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
+
+
+def _rows(path: PathLike, text: str | None, options: FileOptions) -> Iterator[dict[str, Any]]:
+    return read_rows(
+        path,
+        file_format=options.file_format,
+        delimiter=options.delimiter,
+        encoding=options.encoding,
+        text_column=text,
+    )
+
+
+def _read_file(path: PathLike, columns: Columns | None, options: FileOptions) -> Dataset:
+    name = os.fspath(path)
+    builder = TableBuilder(repr(name))
+    wanted = None if columns is None else [columns.text, *columns.labels]
+    seen: dict[str, None] = {}
+    kind, compression = resolve_format(path, options.file_format)
+    if kind == "parquet":
+        check_input(path)
+        for table in read_parquet(path, compression, wanted):
+            seen.update(dict.fromkeys(table.column_names))
+            builder.add_table(table)
+    else:
+        rows = _rows(path, columns.text if columns is not None else None, options)
+        while chunk := list(islice(rows, CHUNK)):
+            seen.update(dict.fromkeys(chain.from_iterable(chunk)))
+            if wanted is not None:
+                chunk = [{column: row.get(column) for column in wanted} for row in chunk]
+            builder.add_rows(chunk)
+    if not builder.rows:
+        raise ValueError(f"{name!r} holds no rows{f', only the columns {list(seen)}' if seen else ''}.")
+    if columns is not None:
+        missing = [column for column in wanted or () if column not in seen]
+        optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
+        if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
+            raise ValueError(f"Columns {missing} are not in {name!r}, which has {list(seen)}.")
+    return _dataset(builder)
+
+
+def _dataset(builder: TableBuilder) -> Dataset:
+    table = builder.finish()
+    return Dataset(table, info=DatasetInfo(features=Features.from_arrow_schema(table.schema)))
+
+
+def _to_dataset(rows: Rows, split: str) -> Dataset:
+    if isinstance(rows, Dataset):
+        return rows
+    builder = TableBuilder(f"split {split!r}")
+    if isinstance(rows, pa.Table):
+        builder.add_table(rows)
+    elif hasattr(rows, "to_arrow"):  # polars
+        builder.add_table(rows.to_arrow())
+    elif hasattr(rows, "columns") and hasattr(rows, "iloc"):  # pandas
+        builder.add_columns({str(name): rows[name] for name in rows.columns})
+    elif isinstance(rows, Iterable) and not isinstance(rows, str | bytes | Mapping) and not hasattr(rows, "n_shards"):
+        iterator = iter(rows)
+        while chunk := list(islice(iterator, CHUNK)):
+            if wrong := [row for row in chunk if not isinstance(row, Mapping)]:
+                raise ValueError(f"Split {split!r} holds {wrong[0]!r:.80}; a row must be a dict with text and labels.")
+            builder.add_rows(chunk)
+    else:
+        raise ValueError(
+            f"Split {split!r} is a {type(rows).__name__}; pass a file's path, a `Dataset` that is loaded without "
+            "streaming, a DataFrame, or a list of dicts."
+        )
+    if not builder.rows:
+        raise ValueError(f"Split {split!r} has no rows; fill it or remove it.")
+    return _dataset(builder)
