@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
-from ..model.losses import UNKNOWN as IGNORED
+from ..model.losses import IGNORED
 from .checks import check_entries
 
 

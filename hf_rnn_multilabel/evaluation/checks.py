@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..model.losses import UNKNOWN as IGNORED
+from ..model.losses import IGNORED
 
 
 def check_entries(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..model.losses import UNKNOWN as IGNORED
+from ..model.losses import IGNORED
 from .checks import check_entries, check_positives
 from .metrics.multilabel.multilabel import (
     apply_thresholds,

@@ -15,7 +15,7 @@ from matplotlib import color_sequences
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..model.losses import UNKNOWN as IGNORED
+from ..model.losses import IGNORED
 from .calibration import NUM_BINS, reliability_bins, wilson_interval
 from .checks import check_entries
 from .fonts import BASE_FONT, fonts_for

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.special import expit, softmax
 
-from ..model.losses import UNKNOWN as IGNORED
+from ..model.losses import IGNORED
 from .calibration import calibrate, log_odds
 from .checks import check_entries, check_positives
 

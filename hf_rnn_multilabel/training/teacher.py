@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ..data import TaggingData, read_texts, tokenize
-from ..evaluation import compute_metrics, evaluate_all, sigmoid
+from ..evaluation import compute_metrics, evaluate_all
 from ..hub.provenance import shown_name
 from ..hub.run_info import TEACHER, DistillationInfo, MetricRow
 from ..inference.logits import compute_logits
@@ -125,7 +125,7 @@ def add_teacher(
     logits = {split: np.mean([each[split] for each in by_teacher], axis=0) for split in texts}
     if not results:
         scores = {split: sigmoid(logits[split]) for split in texts if split != "train"}
-        results = evaluate_all(TEACHER, scores, data.labels, names, recipe.threshold_method)
+        results = compared(TEACHER, scores, data.labels, names, recipe.threshold_method)
     train = add_teacher_logits(_with_unlabelled(data, unlabelled), logits["train"])
     info = DistillationInfo(
         teachers=[str(shown_name(each)) for each in args.teacher or [args.teacher_from]],
@@ -154,6 +154,14 @@ def _with_unlabelled(data: TaggingData, texts: list[str]) -> Dataset:
     labels = np.full((len(texts), len(data.encoding.label_names)), IGNORED, np.float32)
     more = Dataset.from_dict({data.text_column: texts, "labels": labels}, features=Features(train.features))
     return concatenate_datasets([train, more])
+
+
+def compared(
+    model: str, scores: dict[str, np.ndarray], labels: dict[str, np.ndarray], names: list[str], method: ThresholdMethod
+) -> dict[str, list[MetricRow]]:
+    """By split, the metrics of a model with each kind of thresholds, tuned on validation; see `evaluate_all`."""
+    results = evaluate_all(model, scores, labels, names, method)
+    return {split: [MetricRow.from_flat(row) for row in rows] for split, rows in results.items()}
 
 
 def start_from_frequencies(model: PreTrainedModel, frequencies: list[float], new: Collection[str]) -> None:
@@ -199,7 +207,7 @@ def fine_tune(
     with safe_open(done, "numpy") as file:
         splits = [split for split in ("validation", "test") if split in data.dataset]
         scores, truth = ({split: file.get_tensor(f"{what}.{split}") for split in splits} for what in ("scores", "truth"))
-    return evaluate_all(TEACHER, scores, truth, names, recipe.threshold_method)
+    return compared(TEACHER, scores, truth, names, recipe.threshold_method)
 
 
 def _fine_tune(

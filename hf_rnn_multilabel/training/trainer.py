@@ -1,12 +1,12 @@
 """The stock `Trainer` with what it lets a subclass decide: a learning rate for the embeddings, and a teacher."""
 
-from functools import partial
 from typing import Any
 
 import torch
 from transformers import Trainer
 
-from .distillation import Distillation, distilled_loss
+from .distillation import Distillation
+from .objectives import distilled_loss
 
 
 class TaggerTrainer(Trainer):
@@ -19,7 +19,7 @@ class TaggerTrainer(Trainer):
     Args:
         embedding_lr_factor: of the learning rate, in [0, 1], for the input embeddings; 0 leaves them as they are, and
             costs less.
-        distillation: how much the training rows' "teacher_logits" count; None: there are none.
+        distillation: how much the training rows' "teacher_logits" count, where there are any.
         args, kwargs: of `Trainer`.
 
     Raises:
@@ -38,7 +38,9 @@ class TaggerTrainer(Trainer):
                 f"{embedding_lr_factor} has no effect; give the embeddings a group of parameters in it."
             )
         self.embedding_lr_factor = embedding_lr_factor
-        self.distillation = distillation
+        self.distillation = distillation or Distillation()
+        # Versions before 5.5.4 divide accumulated gradients here once more.
+        self.accelerator.gradient_accumulation_steps = 1
 
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
         """As the stock one, with a group of parameters more for the embeddings."""
@@ -55,12 +57,25 @@ class TaggerTrainer(Trainer):
         return optimizer
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As the stock one; where rows have "teacher_logits", mixed with the distillation from them."""
-        inputs = dict(inputs)
+        """As the stock one; where rows have "teacher_logits", see `objectives.distilled_loss`."""
         teacher_logits = inputs.pop("teacher_logits", None)
-        self.compute_loss_func = None
-        if teacher_logits is not None:
-            self.compute_loss_func = partial(
-                distilled_loss, self.accelerator.unwrap_model(model), self.distillation, teacher_logits
+        if teacher_logits is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+        def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None):
+            return distilled_loss(
+                self.accelerator.unwrap_model(model),
+                outputs.logits,
+                labels,
+                teacher_logits,
+                weight=self.distillation.weight,
+                temperature=self.distillation.temperature,
+                num_items_in_batch=num_items_in_batch,
             )
-        return super().compute_loss(model, inputs, *args, **kwargs)
+
+        # The stock method scales what such a function returns for gradient accumulation and several processes.
+        own, self.compute_loss_func = self.compute_loss_func, loss
+        try:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            self.compute_loss_func = own

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.hub.model_card import build_card, save_card
 from hf_rnn_multilabel.hub.run_info import (
     CalibrationInfo,
