@@ -12,19 +12,19 @@ from .model.modeling_rnn_multilabel import (
     RnnMultilabelModel,
     RnnMultilabelPreTrainedModel,
 )
-from .model.pipeline_rnn_multilabel import MultiLabelTaggingPipeline
+from .model.pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline
 from .model.recurrence import TRAINING_KERNELS
 from .training.stepwise import StepwiseRecurrence
 
 
 __version__ = "0.1.0"
 __all__ = [
-    "MultiLabelTaggingPipeline",
     "RnnMultilabelConfig",
     "RnnMultilabelForMaskedLM",
     "RnnMultilabelForSequenceClassification",
     "RnnMultilabelModel",
     "RnnMultilabelPreTrainedModel",
+    "RnnMultilabelTaggingPipeline",
 ]
 
 AutoConfig.register("rnn_multilabel", RnnMultilabelConfig, exist_ok=True)
@@ -36,7 +36,7 @@ for cell_type in ("rnn", "gru"):
 if "multi-label-tagging" not in PIPELINE_REGISTRY.supported_tasks:
     PIPELINE_REGISTRY.register_pipeline(
         "multi-label-tagging",
-        pipeline_class=MultiLabelTaggingPipeline,
+        pipeline_class=RnnMultilabelTaggingPipeline,
         pt_model=AutoModelForSequenceClassification,
         type="text",
     )

@@ -44,8 +44,9 @@ from hf_rnn_multilabel import RnnMultilabelConfig
 from hf_rnn_multilabel.data.encoding import find_text_column, tokenize
 from hf_rnn_multilabel.evaluation.thresholds import ThresholdMethod
 from hf_rnn_multilabel.hub.provenance import shown_name
+from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.losses import UNKNOWN, binary_cross_entropy
-from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
+from hf_rnn_multilabel.training.distillation import add_teacher, label_order
 
 
 TEACHER = "teacher"  # the folder of all that is the teacher's, within the output folder

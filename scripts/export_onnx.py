@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tag import read_rows
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     HfArgumentParser,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
     pipeline,
 )
 
 import hf_rnn_multilabel  # noqa: F401  (registers the model and its pipeline)
-from hf_rnn_multilabel.inference.onnx_export import NET, NET_INT8, export_onnx
+from hf_rnn_multilabel.inference.logits import compute_logits
+from hf_rnn_multilabel.inference.onnx_export import MODEL, MODEL_INT8, export_onnx
 from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger
 
 
@@ -68,16 +66,6 @@ def read_texts(path: str, column: str) -> list[str]:
     return texts
 
 
-def compute_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> np.ndarray:
-    """The model's own logits: (texts, labels)."""
-    logits = []
-    for start in range(0, len(texts), BATCH_SIZE):
-        batch = tokenizer(texts[start : start + BATCH_SIZE], padding=True, truncation=True, return_tensors="pt")
-        with torch.no_grad():
-            logits.append(model(**batch).logits.float())
-    return torch.cat(logits).numpy()
-
-
 def label_sets(tags: list[list[dict[str, Any]]]) -> list[set[str]]:
     return [{tag["label"] for tag in found} for found in tags]
 
@@ -98,7 +86,7 @@ def main() -> None:
     expected = compute_logits(model, tokenizer, texts)
     tagger = pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
     tags = label_sets(tagger(texts, batch_size=BATCH_SIZE, truncation=True))
-    for file in [NET, NET_INT8] if args.int8 else [NET]:
+    for file in [MODEL, MODEL_INT8] if args.int8 else [MODEL]:
         exported = OnnxTagger(folder, file=file)
         difference = np.abs(exported.logits(texts) - expected).max()
         agreeing = np.mean([found == own for found, own in zip(label_sets(exported(texts)), tags, strict=True)])

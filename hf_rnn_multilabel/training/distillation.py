@@ -3,13 +3,9 @@
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from scipy.special import expit
-from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.encoding import tokenize
 from ..model.losses import UNKNOWN
 
 
@@ -40,41 +36,6 @@ def label_order(config: Any, label_names: list[str]) -> list[int]:
             'trained as one, say so in its configuration: "multi_label_classification".'
         )
     return [indices[name] for name in label_names]
-
-
-@torch.inference_mode()
-def compute_logits(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    *,
-    max_length: int | None = None,
-    batch_size: int = 32,
-) -> np.ndarray:
-    """A text classifier's logits; texts of alike length share a batch.
-
-    Args:
-        model: the classifier, on the device where it is to run; it is put into evaluation.
-        tokenizer: its fast tokenizer.
-        texts: the texts.
-        max_length: tokens at which a text is cut; the tokenizer's own limit if that is lower.
-        batch_size: texts in a batch.
-
-    Returns:
-        (texts, labels) float32, in the order of the texts and of the model's labels.
-    """
-    model.eval()
-    limit = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
-    rows, _ = tokenize(Dataset.from_dict({"text": texts}), tokenizer, max_length=limit)
-    # The longest come first: a batch that is too large for the memory shows at once.
-    order = np.argsort([-len(ids) for ids in rows["input_ids"]], kind="stable")
-    batches = DataLoader(
-        rows.select(order),
-        batch_size,
-        collate_fn=DataCollatorWithPadding(tokenizer),
-    )
-    logits = [model(**batch.to(model.device)).logits.float().cpu().numpy() for batch in batches]
-    return np.concatenate(logits)[np.argsort(order)]
 
 
 def add_teacher(rows: Dataset, logits: np.ndarray) -> Dataset:

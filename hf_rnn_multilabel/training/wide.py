@@ -13,9 +13,9 @@ from sklearn.metrics import average_precision_score
 from transformers import PreTrainedTokenizerBase
 
 from ..data.encoding import tokenize
+from ..inference.logits import compute_logits
 from ..model.losses import UNKNOWN
 from ..model.modeling_rnn_multilabel import BagOfTokens, RnnMultilabelForSequenceClassification, hash_pairs
-from .distillation import compute_logits
 
 
 # The intercept, a feature of this size, is next to free of the penalty. The dual at this tolerance took .4 of the time

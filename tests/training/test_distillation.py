@@ -24,8 +24,9 @@ from transformers import (
 )
 
 from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.losses import binary_cross_entropy, distillation, labels_from_teacher
-from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
+from hf_rnn_multilabel.training.distillation import add_teacher, label_order
 
 
 LOGITS = torch.tensor([[0.3, -1.2, 2.0], [-0.4, 0.0, 5.0]])

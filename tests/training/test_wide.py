@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.modeling_rnn_multilabel import BagOfTokens
 from hf_rnn_multilabel.training import wide as bag_of_tokens
-from hf_rnn_multilabel.training.distillation import compute_logits
 from hf_rnn_multilabel.training.wide import REGRESSION, add_bag, choose_weight, fit_bag, set_bag
 
 
