@@ -32,6 +32,7 @@ from hf_rnn_multilabel.evaluation.baseline import linear_scores
 from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import apply_thresholds, decision_metrics
 from hf_rnn_multilabel.hub.run_info import RunInfo
 from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
+from hf_rnn_multilabel.inference.logits import sigmoid
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
@@ -250,7 +251,7 @@ def run_together(data_args: DataArguments, members: list[Path], seed: int, folde
     taggers = [pipeline("multi-label-tagging", model=str(member)) for member in members]  # type: ignore[call-overload]
     ensemble = TaggerEnsemble(taggers)
     held_out = [split for split in SPLITS[1:] if split in data.texts]
-    scores = {split: ensemble.logits(data.texts[split]).sigmoid().numpy() for split in held_out}
+    scores = {split: sigmoid(ensemble.logits(data.texts[split])) for split in held_out}
     results = evaluate_all(folder.parent.name, scores, data.labels, ensemble.label_names)
     for split, found in scores.items():
         tags = apply_thresholds(found, list(ensemble.thresholds.values()))

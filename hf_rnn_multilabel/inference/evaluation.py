@@ -11,11 +11,12 @@ import numpy as np
 from datasets import Dataset
 
 from ..data import encode_labels, find_text_column
-from ..evaluation import ThresholdMethod, apply_thresholds, evaluate_all, evaluate_scores, sigmoid, tune_thresholds
-from ..evaluation.calibration import BINS, expected_calibration_error
+from ..evaluation import ThresholdMethod, apply_thresholds, evaluate_all, evaluate_scores, tune_thresholds
+from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..hub.model_card import build_card
 from ..hub.run_info import METRICS_NAME, THIS_MODEL, CalibrationInfo, LabelResult, RunInfo, SplitInfo
 from .loading import load_model
+from .logits import sigmoid
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def tuned_info(
             for row, threshold in zip(evaluated["labels"], thresholds, strict=True)
         ],
         calibration=CalibrationInfo(
-            expected_calibration_error=expected_calibration_error(scores, rows.labels), bins=BINS
+            expected_calibration_error=expected_calibration_error(scores, rows.labels), bins=NUM_BINS
         ),
         plots={},
     )

@@ -305,7 +305,7 @@ def _auto_map() -> dict[str, str]:
 def _custom_pipelines() -> dict[str, dict[str, Any]]:
     return {
         "multi-label-tagging": {
-            "impl": "pipeline_rnn_multilabel.MultiLabelTaggingPipeline",
+            "impl": "pipeline_rnn_multilabel.RnnMultilabelTaggingPipeline",
             "pt": ["AutoModelForSequenceClassification"],
             "type": "text",
         }

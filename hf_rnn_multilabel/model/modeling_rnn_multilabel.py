@@ -22,7 +22,9 @@ from .wide import WideHead
 
 if TYPE_CHECKING:
     # A checkpoint takes along the files that this one names, and the pipeline is to travel with it, whoever saves.
-    from .pipeline_rnn_multilabel import MultiLabelTaggingPipeline  # noqa: F401
+    from .pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline  # noqa: F401
+    from .tagging import Tagger  # noqa: F401
+    from .text_encoding import TextEncoder  # noqa: F401
 
 
 @dataclass

@@ -22,6 +22,7 @@ from .folder import last_checkpoint, run_folder
 from .identity import identity, versions
 from .initialization import Vocabulary, embeds_from_model, load_config, make_model, make_vocabulary
 from .recipe import HEAD, NETWORK, EncoderRecipe, is_main_process, refuse_settings, setting, trainer_arguments
+from .steps import origin_of
 from .trainer import TaggerTrainer
 
 
@@ -119,8 +120,7 @@ def pretrain_encoder(
             training=describe_training(
                 trainer,
                 seconds=seconds,
-                tokenizer=f"{len(tokenizer):,} tokens, {vocabulary.origin}",
-                recipe=recipe,
+                **origin_of(recipe, vocabulary),
                 mlm_probability=recipe.mlm_probability,
             ),
             processor=processor(),

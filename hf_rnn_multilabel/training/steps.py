@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 import transformers
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback, set_seed
 from transformers.utils import logging
 
 from ..data import LabelEncoding, TaggingData, tokenize
-from ..evaluation import compute_metrics, evaluate_all, linear_scores, sigmoid, tune_thresholds
-from ..hub.provenance import describe_training
+from ..evaluation import compute_metrics, linear_scores, tune_thresholds
+from ..hub.provenance import describe_training, shown_name
 from ..hub.run_info import (
     BEFORE_RETRAINING,
     LINEAR_BASELINE,
@@ -23,6 +24,8 @@ from ..hub.run_info import (
     SearchInfo,
     TrainingInfo,
 )
+from ..inference.logits import sigmoid
+from ..model.losses import IGNORED
 from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
 from ..model.recurrence import lstm_runs_in
 from .averaging import WeightAveraging
@@ -30,11 +33,12 @@ from .distillation import Distillation
 from .folder import RunFolder, last_checkpoint
 from .initialization import Vocabulary, embeds_from_model, is_tagger, load_config, make_tagger, make_vocabulary
 from .label_names import fraction_in_texts
-from .recipe import HEAD, NETWORK, Recipe, Traits, refuse_settings, resolve, trainer_arguments
+from .recipe import HEAD, NETWORK, EncoderRecipe, Recipe, Traits, refuse_settings, resolve, trainer_arguments
 from .retraining import retrain
 from .search import best_settings, model_settings, search
 from .trainer import TaggerTrainer
-from .wide import add_wide_head, fit_wide_head, set_wide_head
+from .teacher import compared
+from .wide import add_wide_head, fit_wide_head, mix_in_wide_head
 
 
 logger = logging.get_logger(__name__)
@@ -75,6 +79,16 @@ class Inputs:
     def encoding(self) -> LabelEncoding:
         """The labels."""
         return self.data.encoding
+
+    @property
+    def labelled(self) -> tuple[dict[str, list[str]], dict[str, np.ndarray]]:
+        """By split, the texts of which a label is observed, and their labels, (texts, labels)."""
+        texts, labels = dict(self.data.texts), dict(self.data.labels)
+        observed = (labels["train"] != IGNORED).any(1)
+        if not observed.all():
+            texts["train"] = [text for text, is_kept in zip(texts["train"], observed, strict=True) if is_kept]
+            labels["train"] = labels["train"][observed]
+        return texts, labels
 
     @property
     def held_out(self) -> list[str]:
@@ -202,11 +216,10 @@ def fit(recipe: Recipe, inputs: Inputs, folder: RunFolder) -> Fitted:
     trainer.train(resume_from_checkpoint=last_checkpoint(folder.partial, recipe.weight_averaging > 0))
     weight = 0.0
     if recipe.wide_head:
-        weight = add_wide_head(
+        weight = mix_in_wide_head(
             model,
             inputs.tokenizer,
-            inputs.data.texts,
-            inputs.data.labels,
+            *inputs.labelled,
             num_bigram_buckets=recipe.num_bigram_buckets,
             batch_size=args.per_device_eval_batch_size,
         )
@@ -214,20 +227,30 @@ def fit(recipe: Recipe, inputs: Inputs, folder: RunFolder) -> Fitted:
     info = describe_training(
         trainer,
         seconds=time.perf_counter() - started,
-        tokenizer=f"{len(inputs.tokenizer):,} tokens, {inputs.vocabulary.origin}",
-        recipe=recipe,
+        **origin_of(recipe, inputs.vocabulary),
+        embedding_lr_factor=recipe.embedding_lr_factor,
+        weight_averaging=recipe.weight_averaging or None,
         label_name_queries=num_named or None,
         mixing_weight=weight or None,
     )
     return Fitted(model, trainer, info, mixing_weight=weight)
 
 
+def origin_of(recipe: EncoderRecipe, vocabulary: Vocabulary) -> dict[str, str | None]:
+    """Where a model starts, for the run information."""
+    return {
+        "tokenizer": f"{len(vocabulary.tokenizer):,} tokens, {vocabulary.origin}",
+        "embeddings_from": shown_name(recipe.embeddings_from),
+        "started_from": shown_name(recipe.model_name_or_path),
+    }
+
+
 def note_precision(cell_type: str, args: transformers.TrainingArguments) -> None:
     """Say in one line where half precision brings nothing on this processor."""
-    dtype = "bfloat16" if args.bf16 else "float16" if args.fp16 else None
+    dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
     if dtype and cell_type == "lstm" and args.device.type == "cpu" and not lstm_runs_in(dtype):
         logger.warning(
-            f"This processor has no LSTM kernel for {dtype}: the recurrence runs in float32, so `{dtype}` brings "
+            f"This processor has no LSTM kernel for {dtype}: the recurrence runs in float32, so half precision brings "
             "next to nothing here."
         )
 
@@ -269,7 +292,7 @@ def retrain_with_validation(recipe: Recipe, inputs: Inputs, fitted: Fitted, fold
     if fitted.mixing_weight:
         labels = np.concatenate([inputs.data.labels["train"], inputs.data.labels["validation"]])
         sizes = model.config.vocab_size, recipe.num_bigram_buckets
-        set_wide_head(model, fit_wide_head(rows["input_ids"], labels, *sizes), fitted.mixing_weight)
+        add_wide_head(model, fit_wide_head(rows["input_ids"], labels, *sizes), fitted.mixing_weight)
     info = RetrainingInfo(
         rows=len(rows),
         epochs=trainer.state.epoch,
@@ -291,13 +314,12 @@ def baseline_scores(recipe: Recipe, inputs: Inputs) -> dict[str, np.ndarray]:
     """By split, the scores of the linear baseline, if it is asked for; see `evaluation.baseline`."""
     if not recipe.linear_baseline:
         return {}
-    texts, labels = inputs.data.texts, inputs.data.labels
-    labelled = texts["train"][: len(labels["train"])]
-    scores = linear_scores(labelled, labels["train"], *(texts[split] for split in inputs.held_out))
+    texts, labels = inputs.labelled
+    scores = linear_scores(texts["train"], labels["train"], *(texts[split] for split in inputs.held_out))
     by_split = dict(zip(inputs.held_out, scores, strict=True))
     if recipe.retrain_with_validation and "test" in by_split:
         both = np.concatenate([labels["train"], labels["validation"]])
-        (by_split["test"],) = linear_scores([*labelled, *texts["validation"]], both, texts["test"])
+        (by_split["test"],) = linear_scores([*texts["train"], *texts["validation"]], both, texts["test"])
     return by_split
 
 
@@ -306,10 +328,10 @@ def compare(
 ) -> dict[str, list[MetricRow]]:
     """By split, the metrics of the model and of what it is compared with; thresholds from validation alone."""
     names, method = inputs.encoding.label_names, recipe.threshold_method
-    results = evaluate_all(THIS_MODEL, fitted.scores, fitted.truth, names, method)
+    results = compared(THIS_MODEL, fitted.scores, fitted.truth, names, method)
     if fitted.retraining is not None:
         results["validation"] = [replace(row, model=BEFORE_RETRAINING) for row in results["validation"]]
-    others = [evaluate_all(LINEAR_BASELINE, linear, inputs.data.labels, names, method)] if linear else []
+    others = [compared(LINEAR_BASELINE, linear, inputs.data.labels, names, method)] if linear else []
     for other in [*others, teacher]:
         for split, rows in other.items():
             results[split] = [*results[split], *rows]

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 import transformers
 from transformers import pipeline, set_seed
+from transformers.utils import logging
 
 from ..data import DataArguments, TaggingData, load_data
 from ..evaluation import apply_thresholds, per_label_metrics
-from ..evaluation.calibration import BINS, expected_calibration_error
+from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..evaluation.plots import plot_all
 from ..hub.model_card import build_card
 from ..hub.provenance import processor
@@ -28,6 +29,8 @@ from .recipe import Recipe, check, is_main_process
 from .search import TRIALS
 from .teacher import DistillationArguments, add_teacher
 
+
+logger = logging.get_logger(__name__)
 
 # Texts whose tagging is timed for the card.
 NUM_TIMED = 1000
@@ -112,7 +115,9 @@ def train_tagger(
     data_args, recipe, card = split_settings(settings)
     check(recipe)
     with run_folder(output_dir, is_main_process()) as folder:
-        loaded = load_data(data_args if data is None else data, data_args, seed=recipe.seed)
+        loaded = load_data(data, data_args, seed=recipe.seed)
+        for message in loaded.messages:
+            logger.info(message)
         run = train(loaded, folder, data_args, recipe, card, distillation)
     hub = recipe.training_arguments
     if hub.get("push_to_hub") and is_main_process():
@@ -228,7 +233,7 @@ def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: Ru
             )
         ],
         calibration=CalibrationInfo(
-            expected_calibration_error=expected_calibration_error(scores, truth), bins=BINS
+            expected_calibration_error=expected_calibration_error(scores, truth), bins=NUM_BINS
         ),
         plots=plot_all(scores, truth, names, thresholds, str(result)),
         weight_bytes=sum(path.stat().st_size for path in result.glob("*.safetensors")),
@@ -236,7 +241,7 @@ def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: Ru
     )
     if (folder.partial / TRIALS).exists():
         shutil.copy(folder.partial / TRIALS, result)
-    build_card(fitted.model.config, info).save(result / "README.md")
+    save_card(result, fitted.model.config, info)
     info.save(result)
     folder.publish(result)
     return info

@@ -25,10 +25,10 @@ from transformers import (
 from transformers.utils import logging
 
 from ..data import TaggingData, read_texts, tokenize
-from ..evaluation import compute_metrics, evaluate_all
+from ..evaluation import ThresholdMethod, compute_metrics, evaluate_all
 from ..hub.provenance import shown_name
 from ..hub.run_info import TEACHER, DistillationInfo, MetricRow
-from ..inference.logits import compute_logits
+from ..inference.logits import compute_logits, sigmoid
 from ..model.losses import IGNORED, binary_cross_entropy
 from .distillation import Distillation, add_teacher_logits, label_order
 from .folder import RunFolder, last_checkpoint

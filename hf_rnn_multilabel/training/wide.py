@@ -13,10 +13,10 @@ from sklearn.metrics import average_precision_score
 from transformers import PreTrainedTokenizerBase
 
 from ..data.tokenizing import tokenize
+from ..inference.logits import compute_logits
 from ..model.losses import IGNORED
 from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
 from ..model.wide import WideHead, hash_bigrams
-from .distillation import compute_logits
 
 
 # The intercept, a feature of this size, is next to free of the penalty. The dual at this tolerance took .4 of the time

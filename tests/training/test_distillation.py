@@ -22,8 +22,10 @@ from transformers import (
 )
 
 from hf_rnn_multilabel.data import train_tokenizer
+from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.losses import binary_cross_entropy
-from hf_rnn_multilabel.training.distillation import DistillationTrainer, add_teacher, compute_logits, label_order
+from hf_rnn_multilabel.training.distillation import Distillation, add_teacher_logits, label_order
+from hf_rnn_multilabel.training.trainer import TaggerTrainer
 from hf_rnn_multilabel.training.objectives import (
     check_distillation,
     distillation,
@@ -197,14 +199,14 @@ def trained(
         disable_tqdm=True,
     )
     data = {"train_dataset": rows, "eval_dataset": encoded_rows(), "processing_class": tokenizer}
-    trainer = DistillationTrainer(model, args, **data, **settings)
+    trainer = TaggerTrainer(model, args, **data, **settings)
     trainer.train()
     return {name: weight - before[name] for name, weight in model.state_dict().items()}, trainer
 
 
 def test_four_accumulated_batches_with_unlabelled_texts_train_as_one(tmp_path, build_tagger, tokenizer):
     logits = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    rows = add_teacher(encoded_rows(unlabelled=(1, 2, 6)), logits)
+    rows = add_teacher_logits(encoded_rows(unlabelled=(1, 2, 6)), logits)
     # T is not 1, so that the column, and not the labels that the teacher gave, is seen to be used.
     settings = {"distillation_weight": 0.3, "distillation_temperature": 2}
     once, four = (trained(tmp_path, build_tagger(), rows, tokenizer, parts, **settings)[0] for parts in (1, 4))
@@ -219,7 +221,7 @@ def test_four_accumulated_batches_with_unlabelled_texts_train_as_one(tmp_path, b
 
 
 def test_rows_without_the_column_are_evaluated_by_their_labels_alone(tmp_path, build_tagger, tokenizer):
-    rows = add_teacher(encoded_rows(), np.ones((8, 3), np.float32))
+    rows = add_teacher_logits(encoded_rows(), np.ones((8, 3), np.float32))
     _, trainer = trained(tmp_path, build_tagger(), rows, tokenizer)
     output = trainer.predict(encoded_rows())
     expected = binary_cross_entropy(torch.tensor(output.predictions), torch.tensor(output.label_ids)).item()
@@ -287,7 +289,7 @@ def test_a_teacher_is_a_column_and_fills_what_is_unknown():
     rows = encoded_rows(unlabelled=(1, 6)).select([6, 0, 1])
     rows = rows.cast_column("labels", datasets.List(datasets.Value("float32"), length=3))
     logits = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
-    found = add_teacher(rows, logits)
+    found = add_teacher_logits(rows, logits)
     assert found["id"][:] == ["6", "0", "1"] and found.features["labels"] == rows.features["labels"]
     np.testing.assert_array_equal(found["teacher_logits"][:], logits)
     np.testing.assert_allclose(found["labels"][:], [expit(logits[0]), rows["labels"][1], expit(logits[2])], rtol=1e-6)
@@ -296,8 +298,8 @@ def test_a_teacher_is_a_column_and_fills_what_is_unknown():
 def test_logits_that_cannot_teach_are_refused_in_words():
     logits = np.zeros((8, 3), np.float32)
     with pytest.raises(ValueError, match=r"have the shape \(7, 3\), the labels \(8, 3\)"):
-        add_teacher(encoded_rows(), logits[:7])
+        add_teacher_logits(encoded_rows(), logits[:7])
     for wrong in (np.nan, np.inf):
         logits[5, 1] = wrong
         with pytest.raises(ValueError, match=r"1 rows have a teacher's logit that is not finite, as row 5"):
-            add_teacher(encoded_rows(), logits)
+            add_teacher_logits(encoded_rows(), logits)
