@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..hub.push import files_to_push, push_to_hub
+from ..hub.folder import files_to_push
+from ..hub.push import push_to_hub
 from .output import print_json, quiet
 from .parser import CommandParser
 

@@ -238,7 +238,9 @@ def _tsv(file: Any) -> Iterator[Write]:
     def write_fields(fields: list[str]) -> None:
         for field in fields:
             if any(character in field for character in "\t\r\n"):
-                raise _MisfitError(f"holds {field!r:.80}: a tsv field has no tab and no line break; write csv or jsonl")
+                raise _MisfitError(
+                    f"holds {field!r:.80}: a tsv field has no tab and no line break; write csv or jsonl"
+                )
         write("\t".join(fields) + "\n")
 
     with _text(file) as write:

@@ -96,7 +96,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     cell_type: Literal["rnn", "gru", "lstm"] = "lstm"
     bidirectional: bool = True
-    pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
+    pooling: str | list[str] = field(default_factory=lambda: ["attention", "max", "label_attention"])
     label_correlation_size: int = 0
     num_bigram_buckets: int | None = None
     embedding_dropout: float | int = 0.4

@@ -360,7 +360,9 @@ def _self_critical(
 ) -> torch.Tensor:
     """-(F1(set) - F1(greedy set)) log p(set) of a text, (batch,), the mean over the sampled sets."""
     scores = logits.sigmoid()
-    sampled = (torch.rand(samples, *scores.shape, device=scores.device) < scores) & observed  # (samples, batch, labels)
+    sampled = (
+        torch.rand(samples, *scores.shape, device=scores.device) < scores
+    ) & observed  # (samples, batch, labels)
     advantage = _f1(sampled, truth) - _f1((scores >= thresholds) & observed, truth)  # (samples, batch)
     log_scores = torch.where(sampled, F.logsigmoid(logits), F.logsigmoid(-logits)) * observed
     return -(advantage * log_scores.sum(2)).mean(0)

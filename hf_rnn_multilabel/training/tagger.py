@@ -17,10 +17,10 @@ from ..data import DataArguments, TaggingData, load_data
 from ..evaluation import apply_thresholds, per_label_metrics
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..evaluation.plots import plot_all
-from ..hub.model_card import build_card
+from ..hub.model_card import build_card, save_card
 from ..hub.provenance import processor
 from ..hub.push import push_to_hub
-from ..hub.run_info import CalibrationInfo, DatasetInfo, LabelResult, RunInfo, SpeedInfo, SplitInfo
+from ..hub.run_info import CalibrationInfo, LabelResult, RunInfo, SpeedInfo, SplitInfo
 from ..model.pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline
 from . import steps
 from .folder import RunFolder, run_folder
@@ -188,7 +188,7 @@ def train(
         license=card.license,
         language=card.language,
         fingerprint=fingerprint,
-        dataset=DatasetInfo(**data.source | _given(name=card.dataset_title, license=card.dataset_license)),
+        dataset=replace(data.source, **_given(name=card.dataset_title, license=card.dataset_license)),
         splits={
             split: SplitInfo(rows=len(rows), truncated=inputs.truncated[split]) for split, rows in inputs.rows.items()
         },
@@ -241,7 +241,7 @@ def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: Ru
     )
     if (folder.partial / TRIALS).exists():
         shutil.copy(folder.partial / TRIALS, result)
-    save_card(result, fitted.model.config, info)
+    save_card(build_card(fitted.model.config, info), result)
     info.save(result)
     folder.publish(result)
     return info

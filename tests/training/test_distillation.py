@@ -24,14 +24,14 @@ from transformers import (
 from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.losses import binary_cross_entropy
-from hf_rnn_multilabel.training.distillation import Distillation, add_teacher_logits, label_order
-from hf_rnn_multilabel.training.trainer import TaggerTrainer
+from hf_rnn_multilabel.training.distillation import add_teacher_logits, label_order
 from hf_rnn_multilabel.training.objectives import (
     check_distillation,
     distillation,
     distilled_loss,
     labels_from_teacher,
 )
+from hf_rnn_multilabel.training.trainer import TaggerTrainer
 
 
 LOGITS = torch.tensor([[0.3, -1.2, 2.0], [-0.4, 0.0, 5.0]])
@@ -78,9 +78,7 @@ def test_an_ignored_label_is_the_teachers_score():
 
 
 def test_ignored_labels_that_are_not_counted_are_refused_in_words():
-    with pytest.raises(
-        ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"
-    ):
+    with pytest.raises(ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"):
         labels_from_teacher(torch.tensor([[1.0, 0, 0], [0, -100, 0]]), TEACHER, 5)
 
 
