@@ -200,9 +200,9 @@ def test_a_net_of_one_direction_is_not_said_to_have_two():
     assert "GRU (layers: 2, hidden size: 48), label attention pooling." in card.text
     card = build_card(make_config(label_correlation_size=29))
     assert "attention and max pooling, a correlation of the labels by 29 features." in card.text
-    card = build_card(make_config(bag_weight=0.35))
-    assert "pooling; up to 35 % of a logit come from a logistic regression on the text's tokens." in card.text
-    card = build_card(make_config(bag_weight=0.35, bag_pairs=64))
+    card = build_card(make_config(num_bigram_buckets=0))
+    assert "pooling; a part of each logit comes from a logistic regression on the text's tokens." in card.text
+    card = build_card(make_config(num_bigram_buckets=64))
     assert "on the text's tokens and pairs of them." in card.text
 
 
