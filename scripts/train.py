@@ -181,7 +181,7 @@ def train_tagger(
         set_seed(args.seed)
     model, named = make_model(model_args, tokenizer, vectors, encoding, texts["train"])
     taught = {} if distillation is None else {"distillation_" + name: distillation[name] for name in SETTINGS}
-    trainer = DistillationTrainer(
+    trainer: Trainer = DistillationTrainer(
         **taught,
         model=model,
         args=args,

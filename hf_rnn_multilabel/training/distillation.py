@@ -152,5 +152,6 @@ class DistillationTrainer(Trainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if "teacher_logits" not in self._signature_columns:
-            self._signature_columns.append("teacher_logits")
+        columns: list[str] = self._signature_columns  # type: ignore[assignment]
+        if "teacher_logits" not in columns:
+            columns.append("teacher_logits")

@@ -76,9 +76,7 @@ def test_an_ignored_label_is_the_teachers_score():
 
 
 def test_ignored_labels_that_are_not_counted_are_refused_in_words():
-    with pytest.raises(
-        ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"
-    ):
+    with pytest.raises(ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"):
         labels_from_teacher(torch.tensor([[1.0, 0, 0], [0, -100, 0]]), TEACHER, 5)
 
 

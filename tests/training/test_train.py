@@ -297,7 +297,9 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     further = weights_of(tmp_path / "further")
     changed = {name for name in weights if not torch.equal(weights[name], further[name])}
     # The bag is fitted to the same texts.
-    assert changed == {name for name in weights if name != "rnn.inputs.embed_tokens.weight" and not name.startswith("wide.")}
+    assert changed == {
+        name for name in weights if name != "rnn.inputs.embed_tokens.weight" and not name.startswith("wide.")
+    }
 
 
 def test_pain_20_two_processes_train_as_one_with_the_same_batches(tmp_path, train_and_validation):
