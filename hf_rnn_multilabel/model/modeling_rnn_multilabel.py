@@ -90,7 +90,7 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
         """The embeddings of the tokens."""
         return self.inputs.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the embeddings of the tokens."""
         self.inputs.embed_tokens = value
 
