@@ -1,4 +1,4 @@
-"""Every file is read by one reader: rows out are rows in, strings stay strings, and what is wrong is told by its row."""
+"""Every file is read by one reader: rows out are rows in, strings stay strings, errors name the row."""
 
 import bz2
 import csv
@@ -171,8 +171,7 @@ def test_a_stream_of_text_in_the_place_of_stdin_is_read():
 def test_fault_02_in_tsv_a_quotation_mark_is_text(tmp_path):
     texts = [f"text {number}" for number in range(98)]
     texts[10:10], texts[50:50] = ['"Stop, she said'], ['he said "no" and left" again']
-    for text in ('"', '""', '"a"', 'a"', '"a" b', "'"):
-        texts.append(text)
+    texts += ['"', '""', '"a"', 'a"', '"a" b', "'"]
     path = write(tmp_path / "a.tsv", "text\tlabel\n" + "".join(f"{text}\tred\n" for text in texts))
     assert list(read_rows(path)) == [{"text": text, "label": "red"} for text in texts]
 
@@ -363,7 +362,7 @@ def test_fault_42_a_damaged_archive_is_told_by_name(tmp_path, kind, compression)
             continue
         with pytest.raises(ValueError, match=rf"a\.{kind}{compression}"):
             assert list(read_rows(path)) != rows
-    with pytest.raises(FileNotFoundError, match="nowhere.csv"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
         read_rows(tmp_path / "nowhere.csv")
     with pytest.raises(ValueError, match="is a folder"):
         read_rows(tmp_path)
