@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -22,6 +23,7 @@ from .json_rows import SURROGATE
 Row: TypeAlias = Mapping[str, Any]
 Write: TypeAlias = Callable[[Row], object]
 
+LINE_BREAK = re.compile("[\x85\u2028\u2029]")
 PARQUET_ROWS = 1000  # that become a part of a table at once
 
 
@@ -95,9 +97,11 @@ def open_output(
 def json_text(value: Any) -> str:
     """Strict JSON: null for a NaN or an infinity, and a list, a number or a string for what JSON lacks."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_plain)
+    # Some programs end a line at these, as Python's `str.splitlines` does.
+    return text if text.isascii() else LINE_BREAK.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def _finite(value: Any) -> Any:

@@ -141,23 +141,28 @@ def test_a_file_is_read_as_it_is_needed(tmp_path, name, bad):
         list(rows)
 
 
-def test_lines_of_stdin_are_texts_and_rows_where_a_format_is_said():
-    code = "from hf_rnn_multilabel.data import read_rows; import sys\n"
-    code += "print(ascii(list(read_rows('-', file_format=sys.argv[1] or None))), end='')"
-    for kind, data in {
-        "": "a, ü\r\n\n\u2028b",
-        "csv": "text,n\na,\n",
-        "jsonl": '{"text": "ü"}\n',
-        "tsv": "\ufefftext\ta\nx\t1",
-    }.items():
-        run = subprocess.run([sys.executable, "-c", code, kind], input=data.encode(), capture_output=True, check=True)
-        expected = {
-            "": [{"text": "a, ü"}, {"text": ""}, {"text": "\u2028b"}],
-            "csv": [{"text": "a", "n": None}],
-            "jsonl": [{"text": "ü"}],
-            "tsv": [{"text": "x", "a": "1"}],
-        }[kind]
-        assert run.stdout.decode() == ascii(expected)
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        (None, "a, ü\r\n\n\u2028b", [{"text": "a, ü"}, {"text": ""}, {"text": "\u2028b"}]),
+        ("csv", "text,n\na,\n", [{"text": "a", "n": None}]),
+        ("jsonl", '{"text": "ü"}\n', [{"text": "ü"}]),
+        ("json", '[{"text": "ü"}]\n', [{"text": "ü"}]),
+        ("tsv", "\ufefftext\ta\nx\t1", [{"text": "x", "a": "1"}]),
+    ],
+)
+def test_lines_of_stdin_are_texts_and_rows_where_a_format_is_said(kind, data, expected):
+    # A locale of another encoding does not matter.
+    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(data.encode())), encoding="ascii")
+    with mock.patch.object(sys, "stdin", stdin):
+        assert list(read_rows("-", file_format=kind)) == expected
+        assert not stdin.closed
+
+
+def test_stdin_is_read_from_a_pipe():
+    code = "from hf_rnn_multilabel.data import read_rows\nprint(ascii(list(read_rows('-'))), end='')"
+    run = subprocess.run([sys.executable, "-c", code], input=b"a\n\xc3\xbc\n", capture_output=True, check=True)
+    assert run.stdout.decode() == ascii([{"text": "a"}, {"text": "ü"}])
 
 
 def test_a_stream_of_text_in_the_place_of_stdin_is_read():
