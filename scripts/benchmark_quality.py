@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,7 +30,9 @@ from transformers import HfArgumentParser, pipeline
 
 from hf_rnn_multilabel.evaluation.baseline import linear_scores
 from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import apply_thresholds, decision_metrics
+from hf_rnn_multilabel.hub.run_info import RunInfo
 from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
+from hf_rnn_multilabel.inference.logits import sigmoid
 
 
 LINEAR, FINE_TUNED = "TF-IDF + LR", "fine-tuned encoder"
@@ -124,9 +126,9 @@ DECIDED = {"output_dir", "seed", "validation_share", "bf16", "use_cpu", "disable
 DECIDED |= {f"{split}_file" for split in SPLITS}
 # The figures of a cell: their names, and the thresholds and the key under which metrics.json has them.
 FIGURES = {
-    "micro-F1, one for all": ("one for all", "f1_micro"),
-    "micro-F1, one a label": ("one per label", "f1_micro"),
-    "macro-F1, one a label": ("one per label", "f1_macro"),
+    "micro-F1, one for all": ("global threshold", "f1_micro"),
+    "micro-F1, one a label": ("per-label thresholds", "f1_micro"),
+    "macro-F1, one a label": ("per-label thresholds", "f1_macro"),
     "P@1": ("0.5", "precision_at_1"),
     "P@5": ("0.5", "precision_at_5"),
 }
@@ -240,7 +242,7 @@ def run_linear(data_args: DataArguments, seed: int, folder: Path) -> None:
     seconds = time.perf_counter() - started
     results = evaluate_all(LINEAR, dict(zip(held_out, found, strict=True)), data.labels, data.encoding.label_names)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / METRICS).write_text(json.dumps(results | {"train_seconds": seconds}, indent=2) + "\n")
+    RunInfo(name=LINEAR, results=results, other_seconds=seconds).save(folder)
 
 
 def run_together(data_args: DataArguments, members: list[Path], seed: int, folder: Path) -> None:
@@ -249,37 +251,38 @@ def run_together(data_args: DataArguments, members: list[Path], seed: int, folde
     taggers = [pipeline("multi-label-tagging", model=str(member)) for member in members]  # type: ignore[call-overload]
     ensemble = TaggerEnsemble(taggers)
     held_out = [split for split in SPLITS[1:] if split in data.texts]
-    scores = {split: ensemble.logits(data.texts[split]).sigmoid().numpy() for split in held_out}
+    scores = {split: sigmoid(ensemble.logits(data.texts[split])) for split in held_out}
     results = evaluate_all(folder.parent.name, scores, data.labels, ensemble.label_names)
     for split, found in scores.items():
         tags = apply_thresholds(found, list(ensemble.thresholds.values()))
-        own = next(row for row in results[split] if row["thresholds"] == "one per label")
-        own |= decision_metrics(tags, data.labels[split])
+        decided = decision_metrics(tags, data.labels[split])
+        results[split] = [
+            replace(row, metrics={**row.metrics, **decided}) if row.thresholds == "per-label thresholds" else row
+            for row in results[split]
+        ]
     parameters = sum(tagger.model.num_parameters() for tagger in taggers)
     seconds = sum(read_cell(member)["train_seconds"] for member in members)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / METRICS).write_text(
-        json.dumps(results | {"parameters": parameters, "train_seconds": seconds}, indent=2) + "\n"
-    )
+    info = RunInfo(name=folder.parent.name, results=results, num_parameters=parameters, other_seconds=seconds)
+    info.save(folder)
 
 
 def read_cell(folder: Path) -> dict[str, Any]:
     """The figures of a cell, by split, and what it cost."""
-    facts = json.loads((folder / METRICS).read_text())
+    info = RunInfo.load(folder)
     # The rows of the cell's own model come first.
-    own = {split: [row for row in facts[split] if row["model"] == facts[split][0]["model"]] for split in SPLITS[1:]}
-    figures = {
+    own = {split: [row for row in rows if row.model == rows[0].model] for split, rows in info.results.items()}
+    figures: dict[str, Any] = {
         split: {
             # With fewer than five labels there is no precision at 5.
-            figure: next(row.get(key) for row in rows if row["thresholds"] == thresholds)
+            figure: next(row.metrics.get(key) for row in rows if row.thresholds == thresholds)
             for figure, (thresholds, key) in FIGURES.items()
         }
         for split, rows in own.items()
     }
-    if "retraining" in facts:  # The validation rows are of the net before it.
+    if info.retraining:  # The validation rows are of the net before it.
         figures["validation"] = dict.fromkeys(FIGURES)
-    seconds = facts["train_seconds"] + facts.get("retraining", {}).get("seconds", 0)
-    return figures | {"parameters": facts.get("parameters"), "train_seconds": seconds}
+    return figures | {"parameters": info.num_parameters, "train_seconds": info.train_seconds}
 
 
 def collect(output_dir: Path) -> list[dict[str, Any]]:

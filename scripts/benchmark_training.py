@@ -15,7 +15,7 @@ from transformers import Trainer, TrainingArguments, default_data_collator
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.data import train_tokenizer
-from hf_rnn_multilabel.model.recurrence import GATES, RnnMultilabelLayer, reversal
+from hf_rnn_multilabel.model.recurrence import GATES, ReadingOrders, RnnMultilabelLayer
 
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -67,7 +67,7 @@ def layer_steps(
     for weight in layer.parameters():
         nn.init.uniform_(weight, -0.05, 0.05)
     cell = CELLS[cell_type](inputs.shape[2], hidden, batch_first=True, bidirectional=bidirectional)
-    reversed_steps = reversal(lengths, inputs.shape[1])
+    orders = ReadingOrders.of(torch.arange(inputs.shape[1]) < lengths[:, None])
 
     def packed() -> torch.Tensor:
         sequence = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
@@ -77,7 +77,7 @@ def layer_steps(
         return lambda: torch.autograd.grad(forward().sum(), [inputs, *weights])
 
     return {
-        "ours": step(lambda: layer(inputs, lengths, reversed_steps), list(layer.parameters())),
+        "ours": step(lambda: layer(inputs, orders), list(layer.parameters())),
         "packed": step(packed, list(cell.parameters())),
         "padded": step(lambda: cell(inputs)[0], list(cell.parameters())),
     }

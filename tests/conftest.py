@@ -1,5 +1,6 @@
-"""Small nets, and the axes over which the tests are run."""
+"""Small models, and the axes over which the tests are run."""
 
+import copy
 import os
 import random
 from unittest import mock
@@ -64,8 +65,7 @@ def build_config():
             "num_hidden_layers": 2,
             "pooling": POOLINGS,
             "label_correlation_size": 4,
-            "bag_weight": 0.3,
-            "bag_pairs": 7,
+            "num_bigram_buckets": 7,
             "num_labels": 3,
             "initializer_range": 0.1,
             "embedding_dropout": 0.0,
@@ -81,7 +81,7 @@ def build_config():
 
 @pytest.fixture(scope="session")
 def build_tagger(build_config):
-    """A small net in evaluation, every weight of which is drawn, so that none is hidden by a zero."""
+    """A small model in evaluation, with random weights everywhere, so that none is hidden by a zero."""
 
     def build(seed=0, **overrides):
         model = RnnMultilabelForSequenceClassification(build_config(**overrides)).eval()
@@ -90,9 +90,9 @@ def build_tagger(build_config):
             for weight in model.parameters():
                 weight.uniform_(-0.6, 0.6, generator=generator)
             if model.config.pad_token_id is not None:
-                model.rnn.embed_tokens.weight[model.config.pad_token_id] = 0
-            if model.bag is not None:
-                model.bag.shrinkage.uniform_(0.5, 1, generator=generator)
+                model.get_input_embeddings().weight[model.config.pad_token_id] = 0
+            if model.wide is not None:
+                model.wide.mixing_weights.uniform_(0.15, 0.3, generator=generator)
         return model
 
     return build
@@ -116,7 +116,7 @@ def poisoned_memory(monkeypatch):
 
 @pytest.fixture(scope="session")
 def batch():
-    """Three texts of different lengths, padded right, with labels of which one is unknown."""
+    """Three texts of different lengths, padded right, with labels of which one is ignored."""
     return {
         "input_ids": torch.tensor([[4, 9, 2, 7], [3, 5, 0, 0], [8, 0, 0, 0]]),
         "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]),
@@ -174,3 +174,37 @@ def build_trainer(tmp_path, collate):
         return Trainer(model=model, args=args, model_init=model_init, **data)
 
     return build
+
+
+@pytest.fixture
+def compare_accumulated(build_tagger, build_trainer, rows):
+    """A step of the stock trainer with one batch of eight, and with four of two."""
+
+    def compare(**settings):
+        rows[0]["labels"] = [-100.0] * 3
+        rows[5]["labels"][1] = -100.0
+        trained, losses = [], []
+        for accumulation in [1, 4]:
+            model = build_tagger(**settings)
+            before = copy.deepcopy(dict(model.named_parameters()))
+            trainer = build_trainer(
+                model,
+                rows,
+                per_device_train_batch_size=8 // accumulation,
+                gradient_accumulation_steps=accumulation,
+                max_steps=1,
+                optim="sgd",
+                learning_rate=1.0,
+                lr_scheduler_type="constant",
+                max_grad_norm=0.0,
+                logging_steps=1,
+            )
+            trainer.train()
+            trained.append({name: weight.data - before[name].data for name, weight in model.named_parameters()})
+            losses.append(trainer.state.log_history[0]["loss"])
+        assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+        for name, step in trained[0].items():
+            assert step.any(), name
+        torch.testing.assert_close(trained[1], trained[0], atol=1e-6, rtol=1e-4)
+
+    return compare

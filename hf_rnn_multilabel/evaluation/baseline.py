@@ -1,4 +1,4 @@
-"""The model that a recurrent net has to beat: TF-IDF with one logistic regression a label."""
+"""The model that a recurrent network has to beat: TF-IDF with one-vs-rest logistic regression."""
 
 from collections.abc import Sequence
 
@@ -8,34 +8,34 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 
-# Thai and Lao, Burmese, Khmer, Japanese and Chinese.
-SPACELESS = (
+# Scripts without spaces between words: Thai and Lao, Burmese, Khmer, Japanese and Chinese.
+UNSPACED_SCRIPTS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-# Words of two letters and more, as scikit-learn's default, and each character of a script that puts no spaces.
-TOKEN_PATTERN = rf"[{SPACELESS}]|[^\W{SPACELESS}]{{2,}}"
+# Words of two letters and more, as in scikit-learn's default, and each character of an unspaced script.
+TOKEN_PATTERN = rf"[{UNSPACED_SCRIPTS}]|[^\W{UNSPACED_SCRIPTS}]{{2,}}"
 
 
 def linear_scores(
     train_texts: Sequence[str], train_labels: np.ndarray, *texts: Sequence[str], max_features: int = 200_000
 ) -> list[np.ndarray]:
-    """Scores of the linear model that is trained on the first two arguments, for each of the other collections.
+    """Train the linear model on the first two arguments, and score each of the other collections of texts.
 
-    Words and pairs of words that stand in two texts or more, sublinear term frequencies, and for each label a logistic
-    regression (liblinear, C = 5).
+    Features are words and pairs of neighbouring words that at least two texts have, with sublinear term frequencies.
+    Each label has a logistic regression (liblinear, C = 5).
 
     Args:
         train_texts: the texts to train on.
-        train_labels: (rows, labels) 0 or 1; -100, unknown, counts as 0.
+        train_labels: (rows, labels) 0 or 1; -100, ignored, counts as 0.
         texts: collections of texts to score.
-        max_features: the most frequent so many words and pairs are kept.
+        max_features: the number of features; the most frequent ones are selected.
 
     Returns:
-        for each of `texts` an array (rows, labels) of probabilities; 0 for a label without a training text, 1 for one
-        that all training texts carry.
+        For each of `texts` an array (rows, labels) of probabilities. They are 0 for a label without a training text,
+        and 1 for a label of all training texts.
 
     Raises:
-        ValueError: if no word stands in two of the training texts.
+        ValueError: if no two training texts have a word in common.
     """
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=max_features, token_pattern=TOKEN_PATTERN
@@ -44,8 +44,8 @@ def linear_scores(
         features = vectorizer.fit_transform(train_texts)
     except ValueError as error:
         raise ValueError(
-            f"No word stands in two of the {len(train_texts)} training texts; the linear model needs more texts, or "
-            f"leave it out ({error})."
+            f"No two of the {len(train_texts):,} training texts have a word in common. Give the linear model more "
+            f"texts, or leave it out ({error})."
         ) from error
     present = np.asarray(train_labels) == 1
     constant = present.all(0)
@@ -55,6 +55,6 @@ def linear_scores(
         classifier = OneVsRestClassifier(LogisticRegression(C=5, solver="liblinear"))
         classifier.fit(features, present[:, varied])
         for scores, collection in zip(results, texts, strict=True):
-            # A single label makes the problem binary, for which scikit-learn gives one column a class.
+            # For a single label the problem is binary, and scikit-learn returns one column per class.
             scores[:, varied] = classifier.predict_proba(vectorizer.transform(collection))[:, -len(varied) :]
     return results

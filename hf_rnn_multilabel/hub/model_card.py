@@ -1,22 +1,21 @@
-"""The card of a trained folder, from its configuration and its facts and nothing else."""
+"""The model card, made of a model's configuration and the information of its run, and of nothing else."""
 
-import json
 import math
-import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from .atomic import write_text
+from .markdown import markdown_environment, one_line, shorten_names
+from .run_info import LINEAR_BASELINE, TEACHER, THRESHOLD_ROWS, LabelResult, RunInfo
 
+
+CARD_NAME = "README.md"
+CARD_TAG = "hf_rnn_multilabel"  # among the tags of every card of this package
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
-SPLITS = ("test", "validation")
-MODEL = "this model"
-# How the rows of a split name the thresholds of a method; any other is named by itself.
-ROWS = {"one_micro": "one for all", "shrunk": "one per label"}
+# Name in `MetricRow.metrics`, type on the Hub, title, arguments.
 METRICS = [
     *((f"f1_{average}", "f1", f"F1 ({average})", {"average": average}) for average in ("micro", "macro", "weighted")),
     ("f1_samples", "f1", "F1 (samples)", {"average": "samples"}),
@@ -33,179 +32,173 @@ METRICS = [
     *((f"precision_at_{k}", "precision_at_k", f"Precision at {k}", {"k": k}) for k in (1, 3, 5)),
     *((f"ndcg_at_{k}", "ndcg_at_k", f"NDCG at {k}", {"k": k}) for k in (1, 3, 5)),
 ]
-MOST_ROWS = 200
-FEW = 20
-# Characters without a shape, and those that turn the direction of the text after them.
-UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-LONG_WORD = re.compile(r"(\S{59})\S{2,}")
-# An underscore within a word is no markup.
-MARKUP = re.compile(r"[\\`*\[\]<>&|~$#]|(?<![^\W_])_|_(?![^\W_])")
+MAX_LABEL_ROWS = 200
+MIN_SUPPORT = 20  # texts, below which the card warns of a label
 
 
-def build_card(config: Any, facts: dict[str, Any] | None = None) -> ModelCard:
-    """Render the model card; a section whose facts are not given is left out.
+def build_card(config: Any, run_info: RunInfo | None = None) -> ModelCard:
+    """Render the model card; a section that the run information has nothing of is left out.
 
     Args:
-        config: the `RnnMultilabelConfig` of the model.
-        facts: what `scripts/train.py` writes to metrics.json. Its labels, plots and calibration are of the test split,
-            or of the validation split where there is no other.
+        config: The `RnnMultilabelConfig` of the model.
+        run_info: What the training left about itself. None: the card says what the configuration says.
 
     Returns:
-        a card whose `save(path)` writes the README.md.
+        A card, which `save_card` writes.
 
     Raises:
-        jinja2.UndefinedError, KeyError: for a fact that is missing within a group that is given.
+        jinja2.UndefinedError: For a metric that a table shows and a row lacks, and for an unknown threshold method.
     """
-    facts = {"name": "model"} | (facts or {})
-    splits = [split for split in SPLITS if split in facts]
-    dataset = facts.get("dataset")
-    results = _eval_results(facts, splits)
-    data = ModelCardData(
-        datasets=[dataset["id"]] if dataset and dataset["id"] else None,
+    run_info = run_info or RunInfo(name="model")
+    results = _eval_results(run_info)
+    metadata = ModelCardData(
+        datasets=[run_info.dataset.id] if run_info.dataset and run_info.dataset.id else None,
         eval_results=results or None,
-        language=[_line(code) for code in facts["language"]] if "language" in facts else None,
+        language=[one_line(code) for code in run_info.language] if run_info.language else None,
         library_name="transformers",
-        license=_line(facts["license"]) if "license" in facts else None,
-        metrics=["f1", "precision", "recall"] if splits else None,
-        model_name=_line(facts["name"]) if results else None,
+        license=one_line(run_info.license) if run_info.license else None,
+        metrics=["f1", "precision", "recall"] if run_info.results else None,
+        model_name=one_line(run_info.name) if results else None,
         pipeline_tag="text-classification",
-        tags=["multi-label", "rnn_multilabel", config.cell_type, "hf_rnn_multilabel"],
+        tags=["multi-label", "rnn_multilabel", config.cell_type, CARD_TAG],
     )
     # Not `ModelCard.from_template`, which leaves an empty line for each tag of the template and so breaks its tables.
-    # Whatever an expression gives is shown as it is, unless it is marked as Markdown.
-    environment = Environment(
-        trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, finalize=_finalize
-    )
-    environment.filters |= {"number": _number, "line": _line, "some": _some, "python": _python, "fenced": _fenced}
-    environment.filters["url"] = lambda path: Markup(quote(path))
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    template = markdown_environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(
-        metadata=Markup(data.to_yaml()),
+        metadata=Markup(metadata.to_yaml()),
         config=config,
-        facts=facts,
-        splits=splits,
-        final=splits[0] if splits else None,
-        kept_row=ROWS.get(facts.get("threshold_method", ""), facts.get("threshold_method")),
-        labels=_most_trained(facts.get("labels", [])),
-        limitations=_limitations(facts, splits),
+        run_info=run_info,
+        splits=[split for split in ("test", "validation") if split in run_info.results],
+        models={row.model for rows in run_info.results.values() for row in rows},
+        linear_baseline=LINEAR_BASELINE,
+        teacher=TEACHER,
+        threshold_row=THRESHOLD_ROWS.get(run_info.threshold_method or "", run_info.threshold_method),
+        labels=_most_frequent(run_info.labels),
+        limitations=_limitations(run_info),
     )
     return ModelCard(text.rstrip() + "\n")
 
 
-def _eval_results(facts: dict[str, Any], splits: list[str]) -> list[EvalResult]:
-    """What the model reaches with the thresholds that it carries, for the metadata; nothing without its data set."""
-    if "dataset" not in facts or "threshold_method" not in facts:
+def save_card(card: ModelCard, folder: str | Path) -> Path:
+    """Write README.md into a folder, whole or not at all, and return its path."""
+    path = Path(folder) / CARD_NAME
+    write_text(path, str(card))
+    return path
+
+
+def holds_card(folder: str | Path) -> bool:
+    """Return whether a folder's README.md is a card of this package, which a stock `Trainer` would write over."""
+    path = Path(folder) / CARD_NAME
+    return path.is_file() and CARD_TAG in (ModelCard.load(path).data.tags or [])
+
+
+def _eval_results(run_info: RunInfo) -> list[EvalResult]:
+    """The metrics with the thresholds that the model carries, for the metadata; none without a data set."""
+    dataset = run_info.dataset
+    if dataset is None:
         return []
-    dataset, method = facts["dataset"], facts["threshold_method"]
-    kept = (MODEL, ROWS.get(method, method))
-    rows = {split: row for split in splits for row in facts[split] if (row["model"], row["thresholds"]) == kept}
+    rows = {split: run_info.final_row(split) for split in ("test", "validation")}
     return [
         EvalResult(
             task_type="text-classification",
             task_name="Multi-label text classification",
             # The Hub takes no other word for a data set that it does not hold.
-            dataset_type=dataset["id"] or "unknown",
-            dataset_name=_line(dataset["name"]),
-            dataset_config=dataset["config"] and _line(dataset["config"]),
+            dataset_type=dataset.id or "unknown",
+            dataset_name=one_line(dataset.name),
+            dataset_config=dataset.config and one_line(dataset.config),
             dataset_split=split,
-            dataset_revision=dataset["revisions"].get(split),
+            dataset_revision=dataset.revisions.get(split),
             metric_type=metric_type,
-            metric_name=name,
-            # Four digits; NaN is no YAML that every reader takes.
-            metric_value=float(f"{row[key]:.4g}"),
-            metric_args=args,
+            metric_name=title,
+            # Four digits, and no NaN, which not every reader of YAML takes.
+            metric_value=float(f"{value:.4g}"),
+            metric_args=arguments,
         )
         for split, row in rows.items()
-        for key, metric_type, name, args in METRICS
-        if key in row and math.isfinite(row[key])
+        if row is not None
+        for name, metric_type, title, arguments in METRICS
+        if (value := row.metrics.get(name)) is not None and math.isfinite(value)
     ]
 
 
-def _limitations(facts: dict[str, Any], splits: list[str]) -> list[str]:
-    """A sentence for each limit that the facts show."""
-    labels, rows = facts.get("labels", []), facts.get("rows", {})
-    found = []
-    untrained = [label["label"] for label in labels if label["train"] < FEW]
-    if untrained:
-        found.append(
-            f"Fewer than {FEW} training texts: {len(untrained):,} of {len(labels):,} labels ({_some(untrained)}). "
+def _limitations(run_info: RunInfo) -> list[str]:
+    """A few sentences for each limit that the run information shows."""
+    return [
+        *_limits_of_labels(run_info),
+        *_limits_of_figures(run_info),
+        *_limits_of_texts(run_info),
+    ]
+
+
+def _limits_of_labels(run_info: RunInfo) -> list[str]:
+    limits = []
+    count = len(run_info.labels)
+    rare = [row.label for row in run_info.labels if row.train_support < MIN_SUPPORT]
+    if rare:
+        limits.append(
+            f"{len(rare):,} of {count:,} labels have fewer than {MIN_SUPPORT} training texts ({shorten_names(rare)}). "
             "Expect little of them."
         )
-    untested = [label["label"] for label in labels if label["support"] < FEW]
-    if untested and splits:
-        found.append(
-            f"Fewer than {FEW} texts of the {splits[0]} split: {len(untested):,} of {len(labels):,} labels "
-            f"({_some(untested)}). Their own figures are rough, and in a macro average they weigh as much as any."
+    untested = [row.label for row in run_info.labels if row.support < MIN_SUPPORT]
+    if untested and run_info.final_split:
+        limits.append(
+            f"{len(untested):,} of {count:,} labels have fewer than {MIN_SUPPORT} texts in the {run_info.final_split} "
+            f"split ({shorten_names(untested)}). Their own figures are rough. A macro average counts them as much as "
+            "any other label."
         )
-    if splits and rows:
-        count = rows[splits[0]]
-        # Half of the normal interval of a share, 1.96 * sqrt(p * (1 - p) / n), is widest at p = 1/2.
-        found.append(
-            f"The {splits[0]} split has {count:,} texts: chance alone moves a share of them, such as the subset "
-            f"accuracy, by up to {98 / math.sqrt(count):.1f} points up or down (95 % interval)."
+    return limits
+
+
+def _limits_of_figures(run_info: RunInfo) -> list[str]:
+    limits = []
+    final, splits = run_info.final_split, run_info.splits
+    if final and final in splits:
+        rows = splits[final].rows
+        # Half of the normal interval of a fraction, 1.96 * sqrt(p * (1 - p) / n), is widest at p = 1/2.
+        limits.append(
+            f"The {final} split has {rows:,} texts. Chance alone moves a fraction of them, for example the subset "
+            f"accuracy, by up to {98 / math.sqrt(max(rows, 1)):.1f} points (95 % interval)."
         )
-    if splits and "seed" in facts:
-        found.append(f"The figures are of one run (seed {facts['seed']}), another seed gives somewhat other ones.")
-    if "threshold_method" in facts and rows:
-        found.append(
-            f"The thresholds were chosen on {rows['validation']:,} texts; where labels are rarer or more frequent "
-            "than there, choose them anew on texts of your own."
+    if final and run_info.training:
+        limits.append(
+            f"The figures are of one run (seed {run_info.training.seed}). Another seed gives slightly different ones."
         )
-    if {"max_length", "truncated", "rows"} <= facts.keys():
-        found.append(
-            f"Texts were cut at {facts['max_length']:,} tokens (longer: {facts['truncated']['train']:,} of "
-            f"{rows['train']:,} training texts); how it tags longer ones whole is not measured."
+    if run_info.threshold_method and "validation" in splits:
+        limits.append(
+            f"The thresholds were chosen on {splits['validation'].rows:,} texts. Choose them again on your own texts "
+            "where labels are rarer or more frequent."
         )
-    if "language" in facts:
-        found.append(f"It was made for texts in {', '.join(facts['language'])} and for no other language.")
-    if "calibration" in facts and math.isfinite(facts["calibration"]["expected_calibration_error"]):
-        error, bins = facts["calibration"]["expected_calibration_error"], facts["calibration"]["bins"]
-        found.append(
-            "A score is not exactly the chance that its label is right: the expected calibration error is "
-            f"{error:.3g} ({bins} bins, all labels of all texts together, so that the low scores of absent labels "
-            "weigh most)."
+    calibration = run_info.calibration
+    error = calibration.expected_calibration_error if calibration else None
+    if calibration and error is not None and math.isfinite(error):
+        limits.append(
+            "A score is not exactly the probability that its label is right. "
+            f"The expected calibration error is {error:.3g} ({calibration.bins} bins, all labels of all texts "
+            "together). The low scores of absent labels weigh most in it."
         )
-    if "dataset" in facts or rows:
-        found.append(
-            "What is missing, wrong or prejudiced in the training texts and their labels, the model has learnt too."
+    return limits
+
+
+def _limits_of_texts(run_info: RunInfo) -> list[str]:
+    limits = []
+    train = run_info.splits.get("train")
+    if run_info.max_length is not None and train and train.truncated is not None:
+        limits.append(
+            f"Texts were truncated at {run_info.max_length:,} tokens. {train.truncated:,} of {train.rows:,} training "
+            "texts are longer. How well the model tags longer texts as a whole was not measured."
         )
-    return found
+    if run_info.language:
+        limits.append(
+            f"The training texts are in these languages: {', '.join(run_info.language)}. Others were not tested."
+        )
+    if run_info.dataset or run_info.splits:
+        limits.append(
+            "The model has also learned what is missing, wrong or biased in the training texts and their labels."
+        )
+    return limits
 
 
-def _most_trained(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return labels if len(labels) <= MOST_ROWS else sorted(labels, key=lambda row: -row["train"])[:MOST_ROWS]
-
-
-def _line(text: str, limit: int = 80) -> str:
-    """A text in one line, cut where it or one of its words is too long for a page."""
-    line = LONG_WORD.sub(r"\1…", UNSEEN.sub("", " ".join(str(text).split())))
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
-def _some(names: list[str], count: int = 8) -> str:
-    shown = ", ".join(_line(name, 40) for name in names[:count])
-    return shown if len(names) <= count else f"{shown} and {len(names) - count:,} more"
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else "n/a"
-
-
-def _finalize(value: Any) -> str:
-    """What an expression of the template gives, so that Markdown and HTML show it as it is, also in a table's cell."""
-    if isinstance(value, Markup):
-        return value
-    line = "n/a" if value is None else UNSEEN.sub("", " ".join(str(value).split()))
-    return MARKUP.sub(lambda match: f"&#{ord(match[0])};", line)
-
-
-def _python(text: str) -> Markup:
-    """A text as a literal of Python: JSON's, which is one too."""
-    return Markup(json.dumps(text, ensure_ascii=False))
-
-
-def _fenced(text: str) -> Markup:
-    """A block of code that no line of the text ends before its end."""
-    lines = "\n".join(UNSEEN.sub("", line) for line in text.strip().splitlines())
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", lines)), default=0))
-    return Markup(f"{fence}\n{lines}\n{fence}")
+def _most_frequent(labels: list[LabelResult]) -> list[LabelResult]:
+    if len(labels) <= MAX_LABEL_ROWS:
+        return labels
+    return sorted(labels, key=lambda row: -row.train_support)[:MAX_LABEL_ROWS]

@@ -1,31 +1,42 @@
-"""Export to ONNX: one folder with net, tokenizer and tagger that tags without torch."""
+"""Export to ONNX: one folder with model, tokenizer and tagger that tags without torch."""
 
 import copy
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from filelock import FileLock, Timeout
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import quantize_dynamic
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
-from transformers.tokenization_utils_base import LARGE_INTEGER
 
 from .. import __version__
-from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel
-from ..model.recurrence import RnnMultilabelLayer, compaction
+from ..model import tagging
+from ..model.modeling_rnn_multilabel import (
+    RnnMultilabelForSequenceClassification,
+    RnnMultilabelModel,
+    RnnMultilabelModelOutput,
+)
+from ..model.pipeline_rnn_multilabel import MAX_LENGTH, make_encoder
+from ..model.recurrence import RnnMultilabelLayer, pad_right
+from ..model.tagging import shorten
+from . import onnx_tagger
 from .onnx_tagger import FORMAT_VERSION, MAKER
 
 
-NET, NET_INT8, TOKENIZER, TAGGER = "model.onnx", "model_int8.onnx", "tokenizer.json", "tagger.py"
+MODEL, MODEL_INT8, TOKENIZER, TAGGER = "model.onnx", "model_int8.onnx", "tokenizer.json", "tagger.py"
+# What tagger.py imports, from the files beside it.
+MODULES = ("tagging", "text_encoding")
 OPSET = 18
 # The operators order the gates otherwise than torch: z, r, n in a GRU, i, o, f, g in an LSTM.
 GATE_ORDER = {"rnn": [0], "gru": [1, 0, 2], "lstm": [0, 3, 1, 2]}
@@ -40,59 +51,106 @@ def export_onnx(
     *,
     int8: bool = False,
 ) -> Path:
-    """Write a folder that tags texts with onnxruntime alone, for `hf_rnn_multilabel.onnx_tagger.OnnxTagger`.
+    """Write a folder that tags texts with onnxruntime alone, for `OnnxTagger`.
 
     It holds model.onnx (inputs `input_ids` and `attention_mask`, (batch, time) int64, any padding, time at least 1;
-    output `logits`, (batch, labels) float32; in its metadata, as JSON: `labels`, `thresholds`, `model_max_length`,
-    `pad_token_id`, `format_version`, `made_by`), tokenizer.json, and tagger.py, which needs none of this package.
+    output `logits`, (batch, labels) float32; in its metadata, as JSON, `onnx_tagger.METADATA`), tokenizer.json, and
+    tagger.py with the files that it imports, which need none of this package.
 
     Args:
-        model: a tagger; it stays as it is.
-        tokenizer: its tokenizer, a fast one.
-        folder: where to; an export that is there is replaced whole, and nothing is left there by one that fails.
-        int8: whether to write model_int8.onnx as well, with dynamic quantisation. Compare its tags with the others.
+        model: A tagger; it stays as it is.
+        tokenizer: Its tokenizer, a fast one.
+        folder: Where to; an export that is there is replaced whole, and stays as it is if the new one fails.
+        int8: Whether to write model_int8.onnx as well, with dynamic quantization. Compare its tags with the others.
 
     Returns:
         `folder`.
 
     Raises:
-        ValueError: for a model that is no tagger of this package, a tokenizer that is not fast or not the model's, or
-            int8 of a cell for which the runtime has no operator.
-        FileExistsError: for a folder with other files than an export's.
-        RuntimeError: if the exported net does not give the logits of the model.
+        ValueError: If the model is no tagger of this package, the tokenizer is not fast or not the model's, or the
+            runtime has no int8 operator for the model's cell.
+        FileExistsError: If the folder holds other files than an export's.
+        RuntimeError: If the exported model does not give the logits of the model.
     """
     folder = Path(folder).resolve()
-    _check(model, tokenizer, folder, int8)
-    net = copy.deepcopy(model).float().cpu().eval()
-    facts = {
-        "labels": model.config.label_names,
-        "thresholds": model.config.label_thresholds,
-        "model_max_length": tokenizer.model_max_length if tokenizer.model_max_length <= LARGE_INTEGER else None,
-        "pad_token_id": tokenizer.pad_token_id or 0,
-        "format_version": FORMAT_VERSION,
-        "made_by": f"{MAKER} {__version__}",
-    }
+    _check(model, tokenizer, int8)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as temporary:
-        new = Path(temporary, "new")
+    with _workspace(folder) as workspace:
+        _check_folder(folder)
+        new = workspace / "new"
         new.mkdir()
-        _write_net(net, new / NET, {name: json.dumps(fact, ensure_ascii=False) for name, fact in facts.items()})
+        exported = copy.deepcopy(model).float().cpu().eval()
+        _write_model(exported, new / MODEL, _metadata(model, tokenizer))
         if int8:
-            proto = onnx.load(new / NET)
-            # Older quantisers transpose weights and leave the notes of their shapes as they were.
-            proto.graph.ClearField("value_info")
-            quantize_dynamic(proto, new / NET_INT8, op_types_to_quantize=INT8_OPERATORS, per_channel=True)
+            _write_int8(new)
         _copy_tokenizer(tokenizer).save(str(new / TOKENIZER))
-        shutil.copyfile(Path(__file__).with_name("onnx_tagger.py"), new / TAGGER)
+        _write_tagger(new)
+        old = workspace / "old"
         if folder.exists():
-            folder.rename(Path(temporary, "old"))
-        new.rename(folder)
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     return folder
 
 
-def _check(
-    model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase, folder: Path, int8: bool
-) -> None:
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """A folder beside another one, which is removed at the end; what killed exports left there is removed too."""
+    prefix = f".{folder.name}.export-"
+    for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix)]:
+        # A process holds its lock until it ends, however it ends.
+        try:
+            FileLock(stale / "lock").acquire(blocking=False)
+        except Timeout:
+            continue
+        if (stale / "old").exists() and not folder.exists():
+            (stale / "old").rename(folder)
+        shutil.rmtree(stale, ignore_errors=True)
+    workspace = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        with FileLock(workspace / "lock"):
+            yield workspace
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _metadata(model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    limit = tokenizer.model_max_length
+    values = {
+        "labels": model.config.label_names,
+        "thresholds": model.config.label_thresholds,
+        "model_max_length": limit if limit <= MAX_LENGTH else None,
+        "truncation_side": tokenizer.truncation_side,
+        "split_special_tokens": tokenizer.split_special_tokens,
+        "pad_token_id": tokenizer.pad_token_id or 0,
+        "num_tokens": len(tokenizer),
+        "format_version": FORMAT_VERSION,
+        "made_by": f"{MAKER} {__version__}",
+    }
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+
+
+def _write_int8(folder: Path) -> None:
+    proto = onnx.load(folder / MODEL)
+    # Older quantizers transpose weights and leave the notes of their shapes as they were.
+    proto.graph.ClearField("value_info")
+    quantize_dynamic(proto, folder / MODEL_INT8, op_types_to_quantize=INT8_OPERATORS, per_channel=True)
+
+
+def _write_tagger(folder: Path) -> None:
+    for module in MODULES:
+        shutil.copyfile(Path(tagging.__file__).with_name(f"{module}.py"), folder / f"{module}.py")
+    source = Path(onnx_tagger.__file__).read_text(encoding="utf-8")
+    for module in MODULES:
+        source = source.replace(f"from ..model.{module} import", f"from {module} import")
+    (folder / TAGGER).write_text(source, encoding="utf-8")
+
+
+def _check(model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase, int8: bool) -> None:
     # By its name: the class of a model that was loaded with the checkpoint's own code is another one.
     if type(model).__name__ != "RnnMultilabelForSequenceClassification":
         raise ValueError(f"The model is a {type(model).__name__}; give a RnnMultilabelForSequenceClassification.")
@@ -101,37 +159,40 @@ def _check(
             f"The runtime has no int8 operator for the cell {model.config.cell_type!r}, only for 'lstm'; export "
             "without `int8`, or train an LSTM."
         )
-    if not tokenizer.is_fast:
-        raise ValueError(f"The tokenizer is a {type(tokenizer).__name__}; give a fast one, with a tokenizer.json.")
+    make_encoder(tokenizer)  # raises for one that is not fast, or truncates to nothing
     if len(tokenizer) > model.config.vocab_size:
         raise ValueError(
-            f"The tokenizer has {len(tokenizer)} tokens and the model {model.config.vocab_size}; give the tokenizer "
-            "with which the model was trained."
+            f"The tokenizer has {len(tokenizer):,} tokens and the model {model.config.vocab_size:,}; give the "
+            "tokenizer with which the model was trained."
         )
+
+
+def _check_folder(folder: Path) -> None:
     if folder.exists():
-        known = {NET, f"{NET}.data", NET_INT8, TOKENIZER, TAGGER, "__pycache__"}
+        known = {MODEL, f"{MODEL}.data", MODEL_INT8, TOKENIZER, TAGGER, "__pycache__"}
+        known |= {f"{module}.py" for module in MODULES}
         others = sorted({path.name for path in folder.iterdir()} - known) if folder.is_dir() else [folder.name]
         if others:
             raise FileExistsError(
-                f"{str(folder)!r} holds {others[:5]}, which an export would replace; give a folder of its own."
+                f"{str(folder)!r} holds {shorten(others)}, which an export would replace; give a folder of its own."
             )
 
 
 def _copy_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """The tokenizer as the pipeline uses it: cut at the maximum length, not padded."""
+    """The tokenizer as the pipeline uses it: truncated at the maximum length, not padded."""
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_padding()
-    backend.enable_truncation(int(min(tokenizer.model_max_length, 10**9)), direction=tokenizer.truncation_side)
+    backend.enable_truncation(int(min(tokenizer.model_max_length, MAX_LENGTH)), direction=tokenizer.truncation_side)
     return backend
 
 
-def _write_net(net: RnnMultilabelForSequenceClassification, path: Path, metadata: dict[str, str]) -> None:
-    ids = torch.arange(21).reshape(3, 7) % net.config.vocab_size
+def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, metadata: dict[str, str]) -> None:
+    ids = torch.arange(21).reshape(3, 7) % model.config.vocab_size
     mask = torch.tensor([[0, 1, 1, 0, 1, 0, 1], [1, 1, 1, 0, 0, 0, 0], [0] * 7])
     with torch.no_grad():
-        expected = net(ids, mask, return_dict=True).logits
+        expected = model(ids, mask, return_dict=True).logits
     program: Any = torch.onnx.export(
-        OnnxNet(net).eval(),
+        OnnxModel(model).eval(),
         # no 1, which would be taken for a constant
         (ids[:2, :3], mask[:2, :3]),
         dynamo=True,
@@ -150,12 +211,13 @@ def _write_net(net: RnnMultilabelForSequenceClassification, path: Path, metadata
     (found,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
     if not np.allclose(found, expected, rtol=1e-3, atol=1e-3):
         raise RuntimeError(
-            f"The exported net gives logits that differ from the model's by {np.abs(found - expected.numpy()).max()}; "
-            "nothing was written. Try the versions of torch, onnx, onnxscript and onnxruntime of this package's tests."
+            "The exported model gives logits that differ from the model's by "
+            f"{np.abs(found - expected.numpy()).max()}; nothing was written. Try the versions of torch, onnx, "
+            "onnxscript and onnxruntime of this package's tests."
         )
 
 
-class OnnxNet(nn.Module):
+class OnnxModel(nn.Module):
     """The tagger for the graph. The steps are moved to the front as token ids: as states there is more to move."""
 
     def __init__(self, model: RnnMultilabelForSequenceClassification):
@@ -165,7 +227,7 @@ class OnnxNet(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         mask = attention_mask.bool()
-        order, _ = compaction(mask)
+        order, _ = pad_right(mask)
         valid = torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)  # (batch, time)
         return self.model(input_ids.gather(1, order), valid, return_dict=True).logits
 
@@ -175,17 +237,17 @@ class OnnxEncoder(nn.Module):
 
     def __init__(self, rnn: RnnMultilabelModel):
         super().__init__()
-        self.embed_tokens = rnn.embed_tokens
+        self.embed_tokens = rnn.inputs.embed_tokens
         self.layers = nn.ModuleList(OnnxLayer(layer) for layer in rnn.layers)  # type: ignore[arg-type]
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_, **__) -> BaseModelOutput:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_, **__) -> RnnMultilabelModelOutput:
         # An empty text is read to its first step, which the mask then takes away; ONNX leaves a length of 0 open.
         lengths = attention_mask.sum(1).clamp(min=1).int()
         states = self.embed_tokens(input_ids.t())  # (time, batch, embedding)
         for layer in self.layers:
             states = layer(states, lengths)  # (time, batch, state)
         states = states.transpose(0, 1).masked_fill(~attention_mask.unsqueeze(-1), 0)
-        return BaseModelOutput(last_hidden_state=states)  # (batch, time, state)
+        return RnnMultilabelModelOutput(last_hidden_state=states, attention_mask=attention_mask)
 
 
 class OnnxLayer(nn.Module):

@@ -1,6 +1,7 @@
 """The configuration of a recurrent multi-label tagger: a declaration, validated once."""
 
 import math
+from collections import Counter
 from dataclasses import field
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,8 @@ from transformers import PreTrainedConfig
 PoolingName = Literal["last", "mean", "max", "attention", "label_attention"]
 ObjectiveName = Literal["bce", "focal", "asymmetric", "zlpr", "distribution_balanced", "expected_f1"]
 DEFAULT_THRESHOLD = 0.5
+# The fields that may hold numbers by label name.
+LABEL_FIELDS = ("thresholds", "positive_weights", "label_frequencies")
 
 # The keyword arguments of each loss that `objective_parameters` may give, and their ranges.
 OBJECTIVE_PARAMETERS: dict[str, dict[str, tuple[float, float]]] = {
@@ -30,64 +33,59 @@ OBJECTIVE_PARAMETERS: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-class PipelinesOfThePackage(dict):
-    """Custom pipelines whose class this process has registered.
-
-    Their names can be read, so that `pipeline` infers the task; none is contained, so that `pipeline` takes the class
-    from its registry instead of asking for leave to execute the checkpoint's copy.
-    """
-
-    def __contains__(self, task: object) -> bool:
-        return False
-
-
 @strict
 class RnnMultilabelConfig(PreTrainedConfig):
-    """Configuration of `RnnMultilabelModel`, and of it with a head: the tagger or the masked language model.
+    """Configuration of `RnnMultilabelModel`, with or without a head.
 
     Args:
-        vocab_size: number of tokens, the rows of the input embeddings.
-        embedding_size: features of a token's embedding.
-        hidden_size: features of a recurrent state, per direction.
-        num_hidden_layers: recurrent layers, one upon the other.
+        vocab_size: Number of tokens, the rows of the input embeddings.
+        embedding_size: Features of the embedding of a token.
+        hidden_size: Features of a hidden state, per direction.
+        num_hidden_layers: Number of recurrent layers.
         cell_type: "rnn" (Elman 1990, tanh), "gru" (Cho et al. 2014) or "lstm" (Hochreiter & Schmidhuber 1997).
-        bidirectional: whether every layer also reads the text from its end (Schuster & Paliwal 1997).
-        pooling: how the states of a text become the classifier's features: "last", "mean", "max", "attention"
-            (Yang et al. 2016), "label_attention" (Mullenbach et al. 2018), or a list of several, concatenated.
-        label_correlation_size: features of a residual block on the logits, by which the labels' scores speak for and
-            against each other (CorNet, Xun et al. 2020); 0: none.
-        bag_weight: largest share w of a bag of tokens in the logits, which are 1 - w times the net's and w times those
-            of a logistic regression a label on the tokens; 0: none. A label that few texts carried takes less of it.
-        bag_pairs: hashed pairs of neighbouring tokens that the bag counts beside the tokens (Joulin et al. 2017); 0:
-            none.
-        embedding_dropout: probability that a feature of the embeddings is dropped in all steps of a text
+        bidirectional: Whether each layer has a backward direction too (Schuster & Paliwal 1997).
+        pooling: How the hidden states of a text become the features of the classifier: "last", "mean", "max",
+            "attention" (Yang et al. 2016), "label_attention" (Mullenbach et al. 2018), or a list of several,
+            concatenated.
+        label_correlation_size: Features of a residual block on the logits, through which the scores of all labels
+            change each other (CorNet, Xun et al. 2020). 0: no such block.
+        num_bigram_buckets: Number of hashed bigrams of the wide head (see `wide.WideHead`), a linear model over the
+            n-grams whose logits are mixed with the others. 0: a wide head over tokens alone. None: no wide head.
+        embedding_dropout: Probability that a feature of the embeddings is dropped at all positions of a text
             (Gal & Ghahramani 2016).
-        word_dropout: probability that a step's embedding is dropped whole (Iyyer et al. 2015).
-        hidden_dropout: the same as `embedding_dropout` between the recurrent layers.
-        recurrent_dropout: probability that a recurrent weight is dropped (DropConnect, Merity et al. 2018).
-        classifier_dropout: probability that a feature is dropped before the classifier.
-        objective: the loss over the known labels: "bce", binary cross-entropy, "focal" (Lin et al. 2017), "asymmetric"
-            (Ridnik et al. 2021), "zlpr" (Su et al. 2022), "distribution_balanced" (Wu et al. 2020; it needs
-            `label_frequencies`) or "expected_f1" (see `losses.expected_f1`).
-        objective_parameters: numbers for the loss, by the names of its keyword arguments in `losses`, as {"gamma": 2}.
-        label_smoothing: s, for which a label y counts as y (1 - s) + s / 2; not for "distribution_balanced", whose
+        word_dropout: Probability that the embedding of a position is dropped whole (Iyyer et al. 2015).
+        hidden_dropout: The same as `embedding_dropout`, between the recurrent layers.
+        recurrent_dropout: Probability that a recurrent weight is dropped (DropConnect, Merity et al. 2018).
+        classifier_dropout: Probability that a feature is dropped before the pooling and the classifier.
+        objective: The loss over the observed labels: "bce", binary cross-entropy, "focal" (Lin et al. 2017),
+            "asymmetric" (Ridnik et al. 2021), "zlpr" (Su et al. 2022), "distribution_balanced" (Wu et al. 2020, which
+            needs `label_frequencies`) or "expected_f1". All but "bce" are part of the package `hf-rnn-multilabel`.
+        objective_parameters: Numbers for the loss, by the names of its keyword arguments, for example {"gamma": 2}.
+        label_smoothing: s, for which a label y counts as y (1 - s) + s / 2. Not for "distribution_balanced", whose
             weights are of whole labels, nor for "expected_f1", whose truth is a set.
-        positive_weights: factor of a present label in the loss: a number for all labels, numbers by label name
-            (1 where none is given), "balanced" for (1 - frequency) / frequency from `label_frequencies`, at most
-            `positive_weight_cap`, or None for 1. For "bce", "focal" and "asymmetric"; the others have no such factor.
-        positive_weight_cap: the largest balanced weight.
-        label_frequencies: share of the training texts that carry the label, by label name; the classifier's bias
+        positive_weights: Factor of a present label in the loss: a number for all labels, numbers by label name (1 by
+            default), "balanced" for (1 - frequency) / frequency from `label_frequencies`, at most
+            `positive_weight_cap`, or None for 1. For "bce", "focal" and "asymmetric" only.
+        positive_weight_cap: The largest balanced weight.
+        label_frequencies: Fraction of the training texts with the label, by label name. The bias of the classifier
             starts at its log-odds.
-        distillation_weight: weight w of the teacher, where there are `teacher_logits`: the loss is
-            (1 - w) * objective + w * distillation (Hinton et al. 2015).
-        distillation_temperature: divisor T of both logits in the distillation, which is weighed by T^2.
-        thresholds: the score from which a label is a tag: a number for all labels, or numbers by label name
-            (0.5 where none is given).
-        initializer_range: standard deviation of the initial embeddings and of the heads' weights.
-        tie_word_embeddings: whether the masked language model predicts with the weights of its input embeddings.
+        thresholds: The score from which a label is predicted: a number for all labels, or numbers by label name (0.5
+            by default).
+        initializer_range: Standard deviation of the initial embeddings and of the weights of the heads.
+        tie_word_embeddings: Whether the masked language model predicts with the weights of its input embeddings.
+        pad_token_id: The id of the padding token, whose embedding is zero. Which positions are padded is said by the
+            attention mask alone.
+        bos_token_id: The id of the token that starts a text, if there is one.
+        eos_token_id: The id of the token that ends a text, if there is one.
+        problem_type: Always "multi_label_classification".
+
+    Thresholds, positive weights and frequencies belong to the labels of one head. They follow a label that gets
+    another name by `config.id2label = {...}` or `from_pretrained(..., id2label={...})`. With another number of labels
+    the head is a new one, and they are gone.
 
     Raises:
-        huggingface_hub.errors.StrictDataclassError: for a value of the wrong type or out of its range.
+        huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or out of its range, or if a name
+            is not the name of a label.
     """
 
     model_type = "rnn_multilabel"
@@ -100,8 +98,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     bidirectional: bool = True
     pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
     label_correlation_size: int = 0
-    bag_weight: float | int = 0.0
-    bag_pairs: int = 0
+    num_bigram_buckets: int | None = None
     embedding_dropout: float | int = 0.4
     word_dropout: float | int = 0.0
     hidden_dropout: float | int = 0.4
@@ -113,12 +110,12 @@ class RnnMultilabelConfig(PreTrainedConfig):
     positive_weights: dict[str, float | int] | float | int | Literal["balanced"] | None = None
     positive_weight_cap: float | int = 10.0
     label_frequencies: dict[str, float | int] | None = None
-    distillation_weight: float | int = 0.5
-    distillation_temperature: float | int = 1.0
     thresholds: dict[str, float | int] | float | int | None = None
     initializer_range: float | int = 0.1
     tie_word_embeddings: bool = True
     pad_token_id: int | None = 0
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
     problem_type: Literal["multi_label_classification"] | None = "multi_label_classification"
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -128,11 +125,29 @@ class RnnMultilabelConfig(PreTrainedConfig):
             kwargs.pop("num_labels", None)
         super().__post_init__(**kwargs)
         self.problem_type = "multi_label_classification"
-        if self.id2label is not None:
-            self.label2id = {label: index for index, label in self.id2label.items()}
-        pipelines = _custom_pipelines()
-        executes_from_checkpoint = __name__.startswith("transformers_modules")
-        self.custom_pipelines = pipelines if executes_from_checkpoint else PipelinesOfThePackage(pipelines)
+        # `pipeline` asks for trust where the configuration names a class. The package has registered the class.
+        if __name__.startswith("transformers_modules"):
+            self.custom_pipelines = _custom_pipelines()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "id2label" and value is not None:
+            self._follow_labels({int(index): label for index, label in value.items()})
+        super().__setattr__(name, value)
+        if name == "id2label" and value is not None:
+            self.label2id = {label: int(index) for index, label in value.items()}
+
+    def _follow_labels(self, new: dict[int, str]) -> None:
+        """Renames the labels in what is stored by name; forgets it where the number of labels is another one."""
+        old = {int(index): label for index, label in (self.__dict__.get("id2label") or new).items()}
+        if old.keys() != new.keys():
+            self.thresholds = None
+        for field_name in LABEL_FIELDS:
+            values = self.__dict__.get(field_name)
+            if isinstance(values, dict) and old.keys() != new.keys():
+                setattr(self, field_name, {})
+            elif isinstance(values, dict) and old != new:
+                names = {label: new[index] for index, label in old.items()}
+                setattr(self, field_name, {names.get(label, label): value for label, value in values.items()})
 
     @property
     def poolings(self) -> list[str]:
@@ -140,8 +155,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
         return [self.pooling] if isinstance(self.pooling, str) else self.pooling
 
     @property
-    def state_size(self) -> int:
-        """Features of a layer's output: `hidden_size` for each direction."""
+    def output_size(self) -> int:
+        """Features of the output of a layer: `hidden_size` for each direction."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     @property
@@ -151,27 +166,44 @@ class RnnMultilabelConfig(PreTrainedConfig):
 
     @property
     def label_thresholds(self) -> list[float]:
-        """Thresholds in the order of the logits, 0.5 for a label that has none."""
-        return _by_label(self.thresholds, self.label_names, DEFAULT_THRESHOLD)
+        """Thresholds in the order of the logits, 0.5 by default."""
+        return self._by_label("thresholds", DEFAULT_THRESHOLD)
 
     @property
-    def label_shares(self) -> list[float]:
-        """Shares of the training texts in the order of the logits, 0.5 for a label whose frequency is unknown."""
-        return _by_label(self.label_frequencies, self.label_names, 0.5)
+    def label_priors(self) -> list[float]:
+        """Fractions of the training texts in the order of the logits, 0.5 for a label of unknown frequency."""
+        return self._by_label("label_frequencies", 0.5)
 
     @property
     def label_positive_weights(self) -> list[float]:
         """Factors of a present label in the loss, in the order of the logits."""
         if self.positive_weights != "balanced":
-            return _by_label(self.positive_weights, self.label_names, 1.0)
-        return [min(1 / _odds(share), float(self.positive_weight_cap)) for share in self.label_shares]
+            return self._by_label("positive_weights", 1.0)
+        return [min(1 / _odds(prior), float(self.positive_weight_cap)) for prior in self.label_priors]
 
     @property
     def label_bias(self) -> list[float]:
-        """The constant logits of the least cross-entropy, in the order of the logits: 0 where no share is known."""
+        """The constant logits of the least cross-entropy, in the order of the logits; 0 for an unknown frequency."""
         known = self.label_frequencies or {}
-        weights = zip(self.label_names, self.label_positive_weights, strict=True)
-        return [math.log(weight * _odds(known[name])) if name in known else 0.0 for name, weight in weights]
+        numbers = zip(self.label_names, self.label_positive_weights, self.label_priors, strict=True)
+        return [math.log(weight * _odds(prior)) if name in known else 0.0 for name, weight, prior in numbers]
+
+    def _by_label(self, field_name: str, default: float) -> list[float]:
+        """The numbers of a field in the order of the logits; names may have been changed since it was validated."""
+        self._refuse_unknown_names(field_name)
+        values = getattr(self, field_name)
+        if isinstance(values, dict):
+            return [float(values.get(name, default)) for name in self.label_names]
+        return [default if values is None else float(values)] * self.num_labels
+
+    def _refuse_unknown_names(self, field_name: str) -> None:
+        values = getattr(self, field_name)
+        unknown = sorted(set(values) - set(self.id2label.values())) if isinstance(values, dict) else []
+        if unknown:
+            raise ValueError(
+                f"`{field_name}` names {unknown[:8]}, which are not among the labels {self.label_names[:8]}. Use the "
+                f"names in `id2label`, or leave `{field_name}` out. To rename labels, set `config.id2label` as a whole."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """As the base class, with the full map of the code that travels with every checkpoint."""
@@ -181,11 +213,9 @@ class RnnMultilabelConfig(PreTrainedConfig):
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 1.")
-        for name in ("label_correlation_size", "bag_pairs"):
-            if getattr(self, name) < 0:
+        for name in ("label_correlation_size", "num_bigram_buckets"):
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0.")
-        if not 0 <= self.bag_weight <= 1:
-            raise ValueError(f"`bag_weight` is {self.bag_weight}; it must be in [0, 1].")
 
     def validate_pooling(self) -> None:
         known = list(get_args(PoolingName))
@@ -234,14 +264,6 @@ class RnnMultilabelConfig(PreTrainedConfig):
         if self.objective == "distribution_balanced" and self.label_frequencies is None:
             raise ValueError("`objective` is 'distribution_balanced'; `label_frequencies` must then be given too.")
 
-    def validate_distillation(self) -> None:
-        if not 0 <= self.distillation_weight <= 1:
-            raise ValueError(f"`distillation_weight` is {self.distillation_weight}; it must be in [0, 1].")
-        if not 0 < self.distillation_temperature < math.inf:
-            raise ValueError(
-                f"`distillation_temperature` is {self.distillation_temperature}; it must be above 0 and finite."
-            )
-
     def validate_labels(self) -> None:
         ranges = {
             "thresholds": (0, 1),
@@ -260,13 +282,10 @@ class RnnMultilabelConfig(PreTrainedConfig):
         if sorted(self.id2label) != list(range(len(self.id2label))):
             raise ValueError(f"`id2label` has the indices {sorted(self.id2label)}; they must count from 0.")
         if len(set(self.id2label.values())) != len(self.id2label):
-            raise ValueError(f"`id2label` names a label twice: {sorted(self.id2label.values())}; names must differ.")
-
-
-def _by_label(values: dict[str, float | int] | float | int | None, names: list[str], default: float) -> list[float]:
-    if isinstance(values, dict):
-        return [float(values.get(name, default)) for name in names]
-    return [default if values is None else float(values)] * len(names)
+            twice = [name for name, count in Counter(self.id2label.values()).items() if count > 1]
+            raise ValueError(f"`id2label` names {twice[:8]} twice; names must differ.")
+        for name in LABEL_FIELDS:
+            self._refuse_unknown_names(name)
 
 
 def _odds(frequency: float) -> float:
@@ -286,7 +305,7 @@ def _auto_map() -> dict[str, str]:
 def _custom_pipelines() -> dict[str, dict[str, Any]]:
     return {
         "multi-label-tagging": {
-            "impl": "pipeline_rnn_multilabel.MultiLabelTaggingPipeline",
+            "impl": "pipeline_rnn_multilabel.RnnMultilabelTaggingPipeline",
             "pt": ["AutoModelForSequenceClassification"],
             "type": "text",
         }

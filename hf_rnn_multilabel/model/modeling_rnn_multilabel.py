@@ -1,9 +1,10 @@
-"""The net: embeddings, recurrent layers, and a head: pooling and one logit a label, or one logit a token."""
+"""The model: inputs, recurrent layers, and a head with one logit per label, or with one logit per token."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
@@ -11,26 +12,37 @@ from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, Seque
 from transformers.utils import can_return_tuple
 
 from .configuration_rnn_multilabel import RnnMultilabelConfig
-from .losses import UNKNOWN, token_cross_entropy, training_loss
-from .pooling import LabelAttention, TextPooling
-from .recurrence import (
-    GATES,
-    LockedDropout,
-    RnnMultilabelDirection,
-    RnnMultilabelLayer,
-    WordDropout,
-    compaction,
-    reversal,
-    take_steps,
-)
+from .heads import LabelAttention, LabelCorrelation, TokenHead
+from .inputs import TokenInputs
+from .losses import IGNORED, token_cross_entropy, training_loss
+from .pooling import Pooling
+from .recurrence import GATES, LockedDropout, ReadingOrders, RnnMultilabelDirection, RnnMultilabelLayer
+from .wide import WideHead
 
 
 if TYPE_CHECKING:
     # A checkpoint takes along the files that this one names, and the pipeline is to travel with it, whoever saves.
-    from .pipeline_rnn_multilabel import MultiLabelTaggingPipeline  # noqa: F401
+    from .pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline  # noqa: F401
+    from .tagging import Tagger  # noqa: F401
+    from .text_encoding import TextEncoder  # noqa: F401
+
+
+@dataclass
+class RnnMultilabelModelOutput(BaseModelOutput):
+    """What the recurrent layers give to a head.
+
+    Attributes:
+        last_hidden_state: (batch, time, features), zero at padded positions.
+        hidden_states: The input vectors and the output of each layer, (batch, time, features) each.
+        attention_mask: (batch, time) bool, True at the valid positions.
+    """
+
+    attention_mask: torch.Tensor | None = None
 
 
 class RnnMultilabelPreTrainedModel(PreTrainedModel):
+    """The base class: where the weights are initialised, saved and loaded."""
+
     config: RnnMultilabelConfig
     base_model_prefix = "rnn"
     supports_gradient_checkpointing = True
@@ -55,26 +67,32 @@ class RnnMultilabelPreTrainedModel(PreTrainedModel):
             if module.label_correlation is not None:
                 # The labels start independent of each other.
                 init.zeros_(module.label_correlation.up.weight)
-        elif isinstance(module, BagOfTokens):
+        elif isinstance(module, WideHead):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
-            init.zeros_(module.shrinkage)
+            init.zeros_(module.mixing_weights)
         else:
             super()._init_weights(module)
 
 
 class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
-    """Token embeddings and recurrent layers: one state a step."""
+    """Input vectors and recurrent layers: one hidden state per position."""
 
     def __init__(self, config: RnnMultilabelConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
-        self.word_dropout = WordDropout(config.word_dropout)
-        self.embedding_dropout = LockedDropout(config.embedding_dropout)
-        self.hidden_dropout = LockedDropout(config.hidden_dropout)
-        input_sizes = [config.embedding_size] + [config.state_size] * (config.num_hidden_layers - 1)
+        self.inputs = TokenInputs(config)
+        input_sizes = [config.embedding_size] + [config.output_size] * (config.num_hidden_layers - 1)
         self.layers = nn.ModuleList(RnnMultilabelLayer(config, size) for size in input_sizes)
+        self.hidden_dropout = LockedDropout(config.hidden_dropout)
         self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The embeddings of the tokens."""
+        return self.inputs.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replaces the embeddings of the tokens."""
+        self.inputs.embed_tokens = value
 
     @can_return_tuple
     def forward(
@@ -84,144 +102,69 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         **kwargs,
-    ) -> BaseModelOutput:
-        """
+    ) -> RnnMultilabelModelOutput:
+        """Reads a batch.
+
         Args:
             input_ids: (batch, time) int; or
             inputs_embeds: (batch, time, embedding_size).
-            attention_mask: (batch, time), nonzero at the valid steps, in any pattern; None: all are valid.
-            output_hidden_states: whether to return the embeddings and every layer's output.
+            attention_mask: (batch, time), nonzero at the valid positions, in any pattern; None: all are valid.
+            output_hidden_states: Whether to return the input vectors and the output of each layer.
+            **kwargs: Ignored, but for `return_dict`.
 
         Returns:
-            `last_hidden_state` (batch, time, state_size), zero at padding; it depends on no padding and no other text.
+            The hidden states, which depend on no padding and no other sequence of the batch. A batch without
+            positions is read as if it had a padded one.
 
         Raises:
-            ValueError: if both or none of `input_ids` and `inputs_embeds` are given.
+            ValueError: If both or none of `input_ids` and `inputs_embeds` are given.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("Give either `input_ids` or `inputs_embeds`, not both and not none.")
+        if input_ids is not None and input_ids.numel():
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        hidden_states, mask = self.inputs(input_ids, attention_mask, inputs_embeds)  # (batch, time, embedding)
+        orders = ReadingOrders.of(mask)
+        all_hidden_states = [hidden_states]
+        for index, layer in enumerate(self.layers):
+            hidden_states = self.hidden_dropout(hidden_states) if index else hidden_states
+            hidden_states = layer(hidden_states, orders)  # (batch, time, features)
+            all_hidden_states.append(hidden_states)
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        inputs = input_ids if inputs_embeds is None else inputs_embeds
-        batch, time = inputs.shape[:2]
-        if time == 0:
-            weight = self.embed_tokens.weight
-            sizes = [self.config.embedding_size] + [self.config.state_size] * len(self.layers)
-            empty = tuple(weight.new_zeros(batch, 0, size) for size in sizes)
-            return BaseModelOutput(last_hidden_state=empty[-1], hidden_states=empty if output_hidden_states else None)
-        if input_ids is not None:
-            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
-        if attention_mask is None:
-            attention_mask = torch.ones(batch, time, device=inputs.device)
-
-        mask = attention_mask.bool()
-        order, places = compaction(mask)
-        lengths = mask.sum(1)
-        reversed_steps = reversal(lengths, time)
-        if inputs_embeds is None and output_hidden_states:
-            inputs_embeds = self.embed_tokens(input_ids.long())
-        if inputs_embeds is None:
-            # The steps are moved as ids: as vectors there is more to move.
-            states = self.embed_tokens(input_ids.long().gather(1, order))  # (batch, time, embedding)
-        else:
-            states = take_steps(inputs_embeds, order)
-        hidden_states = [inputs_embeds]
-        states = self.embedding_dropout(self.word_dropout(states))
-        for index, layer in enumerate(self.layers):
-            states = self.hidden_dropout(states) if index else states
-            states = layer(states, lengths, reversed_steps)  # (batch, time, state)
-            if output_hidden_states or index == len(self.layers) - 1:
-                hidden_states.append(take_steps(states, places) * mask.unsqueeze(-1))
-        return BaseModelOutput(
-            last_hidden_state=hidden_states[-1], hidden_states=tuple(hidden_states) if output_hidden_states else None
+        return RnnMultilabelModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
+            attention_mask=mask,
         )
-
-
-class LabelCorrelation(nn.Module):
-    """z + V elu(U sigmoid(z) + c): what the scores of all labels say of each (CorNet, Xun et al. 2020)."""
-
-    def __init__(self, size: int, num_labels: int):
-        super().__init__()
-        self.down = nn.Linear(num_labels, size)
-        self.up = nn.Linear(size, num_labels, bias=False)
-
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        return logits + self.up(F.elu(self.down(logits.sigmoid())))  # (batch, labels)
-
-
-class BagOfTokens(nn.Module):
-    """b + 1 / sqrt(N) sum_n w_{v_n}: a logistic regression a label on the N terms v_n of a text.
-
-    The terms are its tokens, whatever their order, and, with `pairs`, its pairs of neighbours, hashed to so many rows
-    of the weights, which come before those of the tokens. It errs elsewhere than the net: both together err less
-    (Mesnil et al. 2015).
-    """
-
-    shrinkage: torch.Tensor  # (labels,)
-
-    def __init__(self, vocab_size: int, pairs: int, num_labels: int):
-        super().__init__()
-        self.pairs = pairs
-        self.weight = nn.Parameter(torch.zeros(pairs + vocab_size, num_labels))
-        self.bias = nn.Parameter(torch.zeros(num_labels))
-        # How much of `bag_weight` each label takes: less where few texts carried it, nothing before the bag is fitted.
-        self.register_buffer("shrinkage", torch.zeros(num_labels))
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """
-        Args:
-            input_ids: (batch, time) int.
-            attention_mask: (batch, time) bool.
-
-        Returns:
-            logits (batch, labels); b for a text without tokens.
-        """
-        ids = input_ids.long()
-        terms, valid = self.pairs + ids, attention_mask
-        if self.pairs:
-            # The valid steps at the front, so that neighbours are next to each other.
-            front = ids.gather(1, compaction(attention_mask)[0])
-            is_second = torch.arange(ids.shape[1], device=ids.device)[1:] < attention_mask.sum(1, keepdim=True)
-            terms = torch.cat([terms, hash_pairs(front[:, :-1], front[:, 1:], self.pairs)], dim=1)
-            valid = torch.cat([valid, is_second], dim=1)  # (batch, terms)
-        valid = valid.unsqueeze(-1)
-        sums = (F.embedding(terms, self.weight) * valid).sum(1)
-        return self.bias + sums / valid.sum(1).clamp(min=1).to(sums.dtype).sqrt()
-
-
-def hash_pairs(first: Any, second: Any, pairs: int) -> Any:
-    """The rows of pairs of tokens, int64 tensors or arrays, from 0 to `pairs` - 1."""
-    return (first * 1_000_003 + second) % pairs
 
 
 class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
-    """The tagger: one logit a label, never a sigmoid; a label's score is sigmoid(logit)."""
+    """The tagger: one logit per label. The score of a label is sigmoid(logit)."""
 
     def __init__(self, config: RnnMultilabelConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        labels = self.num_labels = config.num_labels
         self.rnn = RnnMultilabelModel(config)
-        self.pooling = TextPooling(config)
-        self.label_attention = (
-            LabelAttention(config.state_size, config.num_labels) if "label_attention" in config.poolings else None
-        )
         self.dropout = LockedDropout(config.classifier_dropout)
-        self.classifier = nn.Linear(len(config.poolings) * config.state_size, config.num_labels)
-        size = config.label_correlation_size
-        self.label_correlation = LabelCorrelation(size, config.num_labels) if size else None
-        self.bag = BagOfTokens(config.vocab_size, config.bag_pairs, config.num_labels) if config.bag_weight else None
-        self.register_buffer("positive_weights", torch.ones(config.num_labels), persistent=False)
+        self.pooling = Pooling(config)
+        with warnings.catch_warnings():
+            # With "label_attention" alone nothing is pooled: the classifier has no weights, only its bias.
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.classifier = nn.Linear(self.pooling.output_size, labels)
+        self.label_attention = self.label_correlation = self.wide = None
+        if "label_attention" in config.poolings:
+            self.label_attention = LabelAttention(config.output_size, labels)
+        if config.label_correlation_size:
+            self.label_correlation = LabelCorrelation(config.label_correlation_size, labels)
+        if config.num_bigram_buckets is not None:
+            self.wide = WideHead(config.vocab_size, config.num_bigram_buckets, labels)
+        self.register_buffer("positive_weights", torch.ones(labels), persistent=False)
         self.post_init()
 
     def resize_token_embeddings(self, *args, **kwargs) -> nn.Embedding:
-        """As the base class; new tokens say nothing in the bag."""
+        """As the base class; the wide head gets as many tokens, and a new token says nothing there."""
         embeddings = super().resize_token_embeddings(*args, **kwargs)
-        if self.bag is not None and len(self.bag.weight) != self.bag.pairs + embeddings.num_embeddings:
-            old = self.bag.weight.data
-            weight = old.new_zeros(self.bag.pairs + embeddings.num_embeddings, self.num_labels)
-            kept = min(len(old), len(weight))
-            weight[:kept] = old[:kept]
-            self.bag.weight = nn.Parameter(weight, self.bag.weight.requires_grad)
+        if self.wide is not None:
+            self.wide.resize(embeddings.num_embeddings)
         return embeddings
 
     @can_return_tuple
@@ -234,58 +177,45 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        teacher_logits: torch.Tensor | None = None,
         **kwargs,
     ) -> SequenceClassifierOutput:
-        """
+        """Computes the logits, and the loss where there are labels.
+
         Args:
-            input_ids, attention_mask, inputs_embeds, output_hidden_states: as for `RnnMultilabelModel`.
-            labels: (batch, labels) float, int or bool, -100 where unknown.
-            output_attentions: whether to return the attention of the pooling.
-            num_items_in_batch: see `losses.binary_cross_entropy`; `Trainer` gives it.
-            teacher_logits: (batch, labels), another model's: then the loss is (1 - w) * objective + w * distillation
-                (w is `distillation_weight`), and a label that is unknown is the teacher's score.
+            input_ids: (batch, time) int; or
+            inputs_embeds: (batch, time, embedding_size), which a wide head refuses.
+            attention_mask: (batch, time), nonzero at the valid positions, in any pattern; None: all are valid.
+            labels: (batch, labels) float, int or bool, -100 where ignored.
+            output_attentions: Whether to return the attention of the poolings.
+            output_hidden_states: As for `RnnMultilabelModel`.
+            num_items_in_batch: The number of observed labels of the whole batch, which `Trainer` gives; see
+                `losses.binary_cross_entropy`.
+            **kwargs: Ignored, but for `return_dict`.
 
         Returns:
-            `loss` if there are labels or a teacher, `logits` (batch, labels), `attentions`: (batch, time, 1) of
-            "attention" and (batch, time, labels) of "label_attention", those that there are.
+            `loss` if there are labels, `logits` (batch, labels), `attentions`: (batch, time, 1) of "attention" and
+            (batch, time, labels) of "label_attention", those that there are.
 
         Raises:
-            ValueError: for `inputs_embeds` where the model has a bag of tokens.
+            ValueError: If both or none of `input_ids` and `inputs_embeds` are given.
         """
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
         outputs = self.rnn(input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict=True)
-        states = outputs.last_hidden_state
-        mask = states.new_ones(states.shape[:2]).bool() if attention_mask is None else attention_mask.bool()
-        if self.bag is not None:
-            if input_ids is None:
-                raise ValueError(
-                    f"`inputs_embeds` are given, but up to {self.config.bag_weight:g} of a logit come from the "
-                    "tokens themselves (`bag_weight`); give `input_ids`."
-                )
-            bag_logits = self.bag(input_ids, mask)
-        if states.shape[1] == 0:
-            states, mask = F.pad(states, (0, 0, 0, 1)), F.pad(mask, (0, 1))
-
-        states = self.dropout(states)  # (batch, time, state)
-        features, attentions = self.pooling(states, mask)  # (batch, features)
-        text_weight, label_weight = self.classifier.weight.tensor_split([features.shape[1]], dim=1)
-        logits = F.linear(features, text_weight, self.classifier.bias)  # (batch, labels)
+        mask = outputs.attention_mask  # (batch, time)
+        hidden_states = self.dropout(outputs.last_hidden_state)  # (batch, time, features)
+        pooled, attentions = self.pooling(hidden_states, mask)  # (batch, features)
+        logits = self.classifier(pooled)  # (batch, labels)
         if self.label_attention is not None:
-            label_logits, attention = self.label_attention(states, mask, label_weight)
+            label_logits, attention = self.label_attention(hidden_states, mask)
             logits, attentions = logits + label_logits, (*attentions, attention)
         if self.label_correlation is not None:
             logits = self.label_correlation(logits)
-        if self.bag is not None:
-            share = self.config.bag_weight * self.bag.shrinkage  # (labels,)
-            logits = (1 - share) * logits + share * bag_logits
-
+        if self.wide is not None:
+            logits = self.wide(input_ids, attention_mask, logits)
         loss = None
-        if labels is not None or teacher_logits is not None:
-            loss = training_loss(
-                self.config, logits, labels, self.positive_weights, teacher_logits, num_items_in_batch
-            )
+        if labels is not None:
+            loss = training_loss(self.config, logits, labels, self.positive_weights, num_items_in_batch)
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,
@@ -294,37 +224,27 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         )
 
 
-class RnnMultilabelPredictionHead(nn.Module):
-    """norm(gelu(W h + b)): from a state to a vector that is compared with every token's embedding."""
-
-    def __init__(self, config):
-        super().__init__()
-        self.dense = nn.Linear(config.state_size, config.embedding_size)
-        self.norm = nn.LayerNorm(config.embedding_size)
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return self.norm(F.gelu(self.dense(states)))
-
-
 class RnnMultilabelForMaskedLM(RnnMultilabelPreTrainedModel):
-    """The masked language model (Devlin et al. 2019): one logit a token at each step, for training without labels.
+    """The masked language model (Devlin et al. 2019): one logit per token at each position, to train without labels.
 
-    Without `bidirectional`, a masked token is predicted from what stands before it alone.
+    Without `bidirectional`, a masked token is predicted from the tokens before it alone.
     """
 
-    _tied_weights_keys: ClassVar[dict[str, str]] = {"decoder.weight": "rnn.embed_tokens.weight"}
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"decoder.weight": "rnn.inputs.embed_tokens.weight"}
 
     def __init__(self, config: RnnMultilabelConfig):
         super().__init__(config)
         self.rnn = RnnMultilabelModel(config)
-        self.head = RnnMultilabelPredictionHead(config)
+        self.head = TokenHead(config)
         self.decoder = nn.Linear(config.embedding_size, config.vocab_size)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
+        """The decoder, whose weights are those of the input embeddings by default."""
         return self.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replaces the decoder."""
         self.decoder = new_embeddings
 
     @can_return_tuple
@@ -338,24 +258,30 @@ class RnnMultilabelForMaskedLM(RnnMultilabelPreTrainedModel):
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs,
     ) -> MaskedLMOutput:
-        """
+        """Computes the logits, and the loss where there are labels.
+
         Args:
-            input_ids, attention_mask, inputs_embeds, output_hidden_states: as for `RnnMultilabelModel`.
-            labels: (batch, time) int, the token to predict; -100 where there is none.
-            num_items_in_batch: see `losses.token_cross_entropy`; `Trainer` gives it.
+            input_ids: (batch, time) int; or
+            inputs_embeds: (batch, time, embedding_size).
+            attention_mask: (batch, time), nonzero at the valid positions, in any pattern; None: all are valid.
+            labels: (batch, time) int, the token to predict; -100 where ignored.
+            output_hidden_states: As for `RnnMultilabelModel`.
+            num_items_in_batch: The number of observed tokens of the whole batch, which `Trainer` gives.
+            **kwargs: Ignored, but for `return_dict`.
 
         Returns:
             `loss` if there are labels, `logits` (batch, time, vocab_size). In training with labels the logits are
-            those of the tokens to predict alone, (tokens, vocab_size), in the order of `labels[labels != -100]`:
-            the others, most of the work and of the memory, would not be looked at.
+            those of the tokens to predict alone, (tokens, vocab_size), in the order of `labels[labels != -100]`: the
+            others, most of the work and of the memory, would not be looked at.
         """
         outputs = self.rnn(input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict=True)
-        states = outputs.last_hidden_state  # (batch, time, state)
+        time = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
+        hidden_states = outputs.last_hidden_state[:, :time]  # (batch, time, features)
         if labels is not None and self.training:
-            labels = labels.to(states.device)
-            is_predicted = labels != UNKNOWN
-            states, labels = states[is_predicted], labels[is_predicted]  # (tokens, state), (tokens,)
-        logits = self.decoder(self.head(states))
+            labels = labels.to(hidden_states.device)
+            is_predicted = labels != IGNORED
+            hidden_states, labels = hidden_states[is_predicted], labels[is_predicted]  # (tokens, features), (tokens,)
+        logits = self.decoder(self.head(hidden_states))
         return MaskedLMOutput(
             loss=None if labels is None else token_cross_entropy(logits, labels, num_items_in_batch),
             logits=logits,

@@ -1,47 +1,46 @@
-"""Texts in, tags out, over the thresholds of the checkpoint."""
+"""Texts in, tags out: the pipeline of a checkpoint, and the logits of any text classifier."""
 
 # Every pipeline narrows the arguments and the flags that the base class leaves open.
 # mypy: disable-error-code="assignment, override"
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
-from transformers import BatchEncoding, Pipeline, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
+
+from .tagging import BATCH_SIZE, WINDOW_BATCHES, TagChooser, Tagger, TaggingOptions, choose_thresholds, windows
+from .text_encoding import TextEncoder
 
 
-logger = logging.get_logger(__name__)
-
-BATCH_SIZE = 64  # of a list, unless another is asked for; the tags do not depend on it
-WINDOW = 4096  # texts of a list that are sorted by length at a time
-STREAM_BATCHES = 16  # batches of a generator that are; where it is read one by one, none
+# A tokenizer that truncates nothing says that its limit is 1e30.
+MAX_LENGTH = 10**9
 
 
-class MultiLabelTaggingPipeline(Pipeline):
-    """Tags of a text: the labels whose score reaches their threshold, highest score first.
+class RnnMultilabelTaggingPipeline(Tagger, Pipeline):
+    """Tags of texts: the labels whose score reaches their threshold, highest score first.
 
     ```python
     tagger = pipeline("multi-label-tagging", model="folder or name on the Hub")
     tagger("a folding lamp for the desk")  # [{"label": "lighting", "score": 0.93}, {"label": "office", "score": 0.81}]
     ```
 
-    Args of the constructor, and of each call, which comes first:
-        threshold: a number for all labels, or numbers by label name for some; None: the checkpoint's own. It is
-            compared in float32, as the scores are.
-        top_k: at most so many tags; None: all that reach their threshold.
-        at_least_one: whether a text without any gets its best label, by the score's distance from the threshold.
-        truncation: whether a text is cut at `max_length`; None: it is, and the first time a warning says so.
-        max_length: number of tokens; None: the tokenizer's `model_max_length`.
+    Several threads may share one pipeline.
 
-    Returns:
-        for a text a list of `{"label": name, "score": probability}`, for a list of texts a list of those; for a
-        generator or a torch `Dataset` an iterator of those.
+    Args:
+        *args: As for every `transformers.Pipeline`: the model, the tokenizer, `device`, ...
+        threshold: As in `TaggingOptions`, like all of the following; each may be given in a call as well.
+        top_k: The largest number of tags per text.
+        at_least_one: Whether a text without any tag gets its best label.
+        truncation: Whether texts are truncated.
+        max_length: The number of tokens at which they are.
+        batch_size: The number of texts that the model reads at once.
+        **kwargs: As for every `transformers.Pipeline`.
 
     Raises:
-        ValueError: for a text that is no string, an unknown label in `threshold`, a threshold outside [0, 1], or a
-            `top_k` below 1.
+        ValueError: If an argument is out of its range, `threshold` names an unknown label, or the tokenizer is not a
+            fast one.
     """
 
     model: PreTrainedModel
@@ -51,139 +50,64 @@ class MultiLabelTaggingPipeline(Pipeline):
     _load_image_processor = False
     _load_feature_extractor = False
     _load_video_processor = False
-    _has_warned_of_truncation = False
+    _encoder: TextEncoder | None = None
+    _encoder_is_for: tuple[Any, ...] = ()
 
-    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        if isinstance(inputs, Sequence) and not isinstance(inputs, str | bytes):
-            inputs = list(inputs)  # the base class knows no tuple, and no column of a `datasets.Dataset`
-            batch_size = batch_size or self._batch_size or BATCH_SIZE
-            if not inputs:
-                return []
-        return super().__call__(inputs, *args, batch_size=batch_size, **kwargs)
-
-    def run_single(self, inputs: Any, *params: dict[str, Any]) -> list[dict[str, Any]]:
-        return next(self.get_iterator([inputs], 0, 1, *params))
-
-    def get_iterator(
+    def __init__(
         self,
-        inputs: Any,
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> Iterator[list[dict[str, Any]]]:
-        """The tags of each text in turn; windows of texts are tokenized at once, run in batches of alike lengths."""
-        texts = (inputs[index] for index in range(len(inputs))) if hasattr(inputs, "__len__") else iter(inputs)
-        window = WINDOW
-        if not isinstance(inputs, list):
-            window = batch_size * STREAM_BATCHES if batch_size > 1 else 1
-        while some := list(islice(texts, window)):
-            tags: list[Any] = [None] * len(some)
-            for chosen, outputs in self._run_by_length(some, batch_size, preprocess_params, forward_params):
-                for index, found in zip(chosen, self.postprocess(outputs, **postprocess_params), strict=True):
-                    tags[index] = found
-            yield from tags
-
-    def logits(self, texts: Iterable[str], batch_size: int | None = None, **preprocess_params: Any) -> torch.Tensor:
-        """The net's logits, before thresholds; a score is the sigmoid of one.
-
-        Args:
-            texts: many texts; the logits of all are in memory at once.
-            batch_size: texts in a batch; None: that of the constructor, else 64.
-            preprocess_params: `truncation` and `max_length` as in a call.
-
-        Returns:
-            (texts, labels) float32 on the CPU, in the order of the texts.
-        """
-        texts, batch_size = list(texts), batch_size or self._batch_size or BATCH_SIZE
-        params = self._preprocess_params | preprocess_params
-        logits = torch.empty(len(texts), self.model.config.num_labels)
-        for start in range(0, len(texts), WINDOW):
-            window = logits[start : start + WINDOW]
-            for chosen, outputs in self._run_by_length(texts[start : start + WINDOW], batch_size, params, {}):
-                window[chosen] = outputs["logits"].float()
-        return logits
-
-    def _run_by_length(
-        self, texts: list[str], batch_size: int, preprocess_params: dict[str, Any], forward_params: dict[str, Any]
-    ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-        """Batches of texts of alike lengths: their places in the list, and their outputs."""
-        tokens = self.preprocess(texts, **preprocess_params)
-        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
-        for start in range(0, len(texts), batch_size):
-            chosen = order[start : start + batch_size]
-            yield chosen, self.forward(self._padded([tokens[index] for index in chosen]), **forward_params)
-
-    def _sanitize_parameters(
-        self,
-        threshold: float | dict[str, float] | None = None,
+        *args: Any,
+        threshold: Mapping[str, float] | float | None = None,
         top_k: int | None = None,
         at_least_one: bool | None = None,
         truncation: bool | None = None,
         max_length: int | None = None,
-    ) -> tuple[dict, dict, dict]:
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"`top_k` is {top_k}; it must be at least 1, or None for all.")
-        thresholds = None if threshold is None else self._thresholds(threshold)
-        preprocess = {"truncation": truncation, "max_length": max_length}
-        postprocess = {"thresholds": thresholds, "top_k": top_k, "at_least_one": at_least_one}
-        return _given(preprocess), {}, _given(postprocess)
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ):
+        options = TaggingOptions(threshold, top_k, at_least_one, truncation, max_length, batch_size)
+        super().__init__(*args, batch_size=batch_size, **kwargs)
+        self.model.eval()
+        self._set_options(options)
 
-    def _thresholds(self, threshold: float | dict[str, float]) -> list[float]:
-        labels = self.model.config.label_names
-        given = threshold if isinstance(threshold, dict) else dict.fromkeys(labels, threshold)
-        unknown = sorted(set(given) - set(labels))
-        if unknown:
-            raise ValueError(f"`threshold` names {unknown}, which the model does not know; its labels are {labels}.")
-        wrong = [value for value in given.values() if not 0 <= value <= 1]
-        if wrong:
-            raise ValueError(f"`threshold` is {wrong[0]}; it must be in [0, 1].")
-        own = dict(zip(labels, self.model.config.label_thresholds, strict=True))
-        return list((own | given).values())
+    @property
+    def label_names(self) -> list[str]:
+        return self.model.config.label_names
+
+    @property
+    def _own_thresholds(self) -> dict[str, float]:
+        return dict(zip(self.model.config.label_names, self.model.config.label_thresholds, strict=True))
+
+    def _run(self, texts: list[str], options: TaggingOptions) -> Iterator[tuple[Sequence[int], Any]]:
+        encodings = self._current_encoder()(texts, options.truncation, options.max_length)
+        batch_size = options.batch_size or BATCH_SIZE
+        for rows, logits in run_by_length(self.model, self.tokenizer, encodings, batch_size, self.device):
+            yield rows, logits.numpy()
+
+    def _empty_logits(self, texts: int) -> Any:
+        return torch.empty(texts, self.model.config.num_labels).numpy()
+
+    def _current_encoder(self) -> TextEncoder:
+        """The encoder of the tokenizer as it is now."""
+        is_for = (self.tokenizer, len(self.tokenizer), self.tokenizer.model_max_length)
+        if self._encoder is None or self._encoder_is_for != is_for:
+            self._encoder = make_encoder(self.tokenizer)
+            self._encoder_is_for = is_for
+        return self._encoder
+
+    # What the base class asks of each pipeline, text by text. Its own calls are answered by `Tagger`.
+
+    def _sanitize_parameters(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        TaggingOptions(**options)
+        of_texts = {name: value for name, value in options.items() if name in ("truncation", "max_length")}
+        return of_texts, {}, {name: value for name, value in options.items() if name not in of_texts}
 
     def preprocess(
-        self, texts: list[str], truncation: bool | None = None, max_length: int | None = None
-    ) -> list[list[int]]:
-        for text in texts:
-            if not isinstance(text, str):
-                raise ValueError(
-                    f"A text to tag is {text!r:.200}, of type {type(text).__name__}; give a string ('' for an empty "
-                    'text) or a list of strings: `dataset["text"]` for a dataset, `series.tolist()` for a column of a '
-                    "table."
-                )
-        # `verbose` would warn of an error to come where a long text is read whole, but a recurrence has no limit.
-        tokens = self.tokenizer(
-            texts,
-            truncation=truncation is not False,
-            max_length=max_length,
-            verbose=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        if truncation is None and max_length is None and not self._has_warned_of_truncation:
-            self._warn_of_truncation(texts, tokens)
-        return tokens["input_ids"]
-
-    def _warn_of_truncation(self, texts: list[str], tokens: BatchEncoding) -> None:
-        limit = self.tokenizer.model_max_length
-        for text, ids, encoding in zip(texts, tokens["input_ids"], tokens.encodings or [], strict=False):
-            if len(ids) >= limit and encoding.overflowing:
-                self._has_warned_of_truncation = True
-                logger.warning(
-                    f"A text of {len(text):,} characters has more tokens than the tokenizer's `model_max_length` of "
-                    f"{limit:,}; it and others like it are cut. Give `truncation=True` to agree, `truncation=False` "
-                    "to read such texts whole, or `max_length`."
-                )
-                return
-
-    def _padded(self, tokens: list[list[int]]) -> dict[str, torch.Tensor]:
-        lengths = torch.tensor([len(ids) for ids in tokens])
-        # An empty text has a masked step, since the base class cannot handle a batch without any.
-        mask = torch.arange(max(int(lengths.max()), 1)) < lengths[:, None]  # (batch, time)
-        ids = torch.zeros(mask.shape, dtype=torch.long)
-        ids[mask] = torch.tensor(list(chain.from_iterable(tokens)), dtype=torch.long)
-        return {"input_ids": ids, "attention_mask": mask.long()}
+        self, text: str, truncation: bool | None = None, max_length: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        options = TaggingOptions(truncation=truncation, max_length=max_length).over(self._options)
+        ((_, texts),) = windows([text], 1)
+        encodings = self._current_encoder()(texts, options.truncation, options.max_length)
+        return pad([encodings[0].ids], self.tokenizer)
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"logits": self.model(**inputs).logits}
@@ -191,28 +115,120 @@ class MultiLabelTaggingPipeline(Pipeline):
     def postprocess(
         self,
         outputs: dict[str, torch.Tensor],
-        thresholds: list[float] | None = None,
+        threshold: Mapping[str, float] | float | None = None,
         top_k: int | None = None,
-        at_least_one: bool = False,
-    ) -> list[list[dict[str, Any]]]:
-        scores = outputs["logits"].float().sigmoid()  # (batch, labels)
-        limits = scores.new_tensor(thresholds or self.model.config.label_thresholds)
-        reached = scores >= limits
-        if at_least_one:
-            silent = ~reached.any(1)
-            reached[silent, (scores - limits).argmax(1)[silent]] = True
-        rows, labels = reached.nonzero(as_tuple=True)
-        values = scores[rows, labels]
-        order = values.argsort(descending=True, stable=True)
-        names = self.model.config.label_names
-        tags: list[list[dict[str, Any]]] = [[] for _ in scores]
-        for row, label, value in zip(
-            rows[order].tolist(), labels[order].tolist(), values[order].tolist(), strict=True
-        ):
-            if top_k is None or len(tags[row]) < top_k:
-                tags[row].append({"label": names[label], "score": value})
-        return tags
+        at_least_one: bool | None = None,
+    ) -> list[dict[str, Any]]:
+        options = TaggingOptions(threshold, top_k, at_least_one).over(self._options)
+        thresholds = choose_thresholds(threshold, self.thresholds)
+        return TagChooser(thresholds, options.top_k, options.at_least_one)(outputs["logits"].float().numpy())[0]
 
 
-def _given(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None}
+def compute_logits(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    *,
+    max_length: int | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Any:
+    """Compute the logits of any text classifier; texts of similar length share a batch.
+
+    Args:
+        model: The classifier, on the device where it is to run; it is put into evaluation mode.
+        tokenizer: Its tokenizer, a fast one.
+        texts: The texts.
+        max_length: The number of tokens at which texts are truncated; by default, and at most, the tokenizer's
+            `model_max_length`.
+        batch_size: The number of texts that the model reads at once.
+
+    Returns:
+        (texts, labels) float32, a numpy array, in the order of the texts and of the model's labels.
+
+    Raises:
+        ValueError: If a text is no string, an argument is out of its range, or the tokenizer is not a fast one.
+    """
+    options = TaggingOptions(truncation=True, max_length=max_length, batch_size=batch_size)
+    model.eval()
+    encoder = make_encoder(tokenizer)
+    limits = [limit for limit in (options.max_length, encoder.model_max_length) if limit is not None]
+    logits = torch.empty(len(texts), model.config.num_labels)
+    for start, window in windows(texts, WINDOW_BATCHES * batch_size):
+        encodings = encoder(window, truncation=True, max_length=min(limits, default=None))
+        for rows, found in run_by_length(model, tokenizer, encodings, batch_size, model.device):
+            logits[start : start + len(window)][rows] = found
+    return logits.numpy()
+
+
+def make_encoder(tokenizer: PreTrainedTokenizerBase) -> TextEncoder:
+    """Make the encoder of a tokenizer.
+
+    Args:
+        tokenizer: A fast tokenizer, which stays as it is.
+
+    Raises:
+        ValueError: If it is not a fast one, or its `model_max_length` is below 1.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(f"The tokenizer is a {type(tokenizer).__name__}; give a fast one, with a tokenizer.json.")
+    limit = tokenizer.model_max_length
+    if limit < 1:
+        raise ValueError(
+            f"The tokenizer's `model_max_length` is {limit}; it must be at least 1: set it, or load "
+            "the tokenizer that the model was trained with."
+        )
+    return TextEncoder(
+        tokenizer.backend_tokenizer,
+        None if limit > MAX_LENGTH else int(limit),
+        tokenizer.truncation_side,
+        tokenizer.split_special_tokens,
+    )
+
+
+def run_by_length(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    encodings: Sequence[Any],
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Run a model over batches of texts of similar length.
+
+    Args:
+        model: A text classifier.
+        tokenizer: Its tokenizer, which says how to pad.
+        encodings: A `tokenizers.Encoding` per text.
+        batch_size: The number of texts in a batch.
+        device: Where the model is.
+
+    Yields:
+        The indices of a batch's texts, and their logits, (batch, labels) float32 on the CPU.
+    """
+    # The longest come first: a batch that is too large for the memory shows at once.
+    order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row]))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        inputs = pad([encodings[row].ids for row in rows], tokenizer)
+        with torch.inference_mode():
+            logits = model(**{name: value.to(device) for name, value in inputs.items()}).logits.float().cpu()
+        yield rows, logits
+
+
+def pad(texts: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor]:
+    """Make a batch of texts.
+
+    Args:
+        texts: The token ids of each.
+        tokenizer: Says with which token on which side.
+
+    Returns:
+        `input_ids` and `attention_mask`, (texts, time) int64, time at least 1.
+    """
+    lengths = torch.tensor([len(ids) for ids in texts])
+    time = max(int(lengths.max()), 1)
+    mask = torch.arange(time) < lengths[:, None]  # (texts, time)
+    if tokenizer.padding_side == "left":
+        mask = mask.flip(1)
+    input_ids = torch.full(mask.shape, tokenizer.pad_token_id or 0)
+    input_ids[mask] = torch.tensor(list(chain.from_iterable(texts)), dtype=torch.long)
+    return {"input_ids": input_ids, "attention_mask": mask.long()}

@@ -1,12 +1,14 @@
-"""Recurrent layers over ragged batches, exact under any padding.
+"""Recurrent layers over sequences of different lengths, exact under any padding.
 
-The valid steps of each text are moved to its front, so that one direction is a plain call over the padded batch: no
-valid step comes after padding. The other direction is the same call over each text reversed within its own length.
-Nothing is packed: packing refuses empty texts, does not export, and is slower.
+The valid positions of each sequence are aligned to the left, so that one direction is a plain call over the padded
+batch: no valid position comes after padding. The backward direction is the same call over each sequence reversed
+within its own length. Nothing is packed: packing refuses empty sequences, does not export, and is slower.
 """
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,85 +17,122 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-# Where the shorter half of the texts fits into this share of the time, running it apart was measured to be faster.
-RAGGED = 0.7
-# Faster kernels for training on a CPU, by cell type: (inputs, lengths, *weights) to (batch, time, hidden_size). What
-# travels has none, and runs torch's.
+# Up to this ratio of the shorter half's time to the batch's, running the two halves apart was measured to be faster.
+MAX_TIME_RATIO_OF_HALVES = 0.7
+# Faster kernels for training on a CPU, by cell type: (inputs, lengths, *weights) to (batch, time, hidden_size). The
+# package registers its own; a checkpoint without the package runs torch's.
 TRAINING_KERNELS: dict[str, Callable[..., torch.Tensor]] = {}
 
 
-def compaction(attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The permutation that moves the valid steps of each text to its front, in their order.
+def pad_right(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The permutation that aligns the valid positions of each sequence to the left, in their order.
 
     Args:
-        attention_mask: (batch, time) bool, True at the valid steps, any pattern.
+        mask: (batch, time) bool, True at the valid positions, any pattern.
 
     Returns:
-        order: (batch, time) int64, the step that comes to each place.
-        places: (batch, time) int64, its inverse: the place to which each step goes.
+        order: (batch, time) int64, the position that comes to each place.
+        inverse: (batch, time) int64, the place to which each position goes.
     """
-    valid = attention_mask.long()
+    valid = mask.long()
     padding = 1 - valid
-    places = torch.where(
-        attention_mask, valid.cumsum(1) - 1, valid.sum(1, keepdim=True) + padding.cumsum(1) - 1
-    )  # (batch, time)
-    steps = torch.arange(attention_mask.shape[1], device=attention_mask.device).expand_as(places)
-    return torch.zeros_like(places).scatter(1, places, steps), places
+    inverse = torch.where(mask, valid.cumsum(1) - 1, valid.sum(1, keepdim=True) + padding.cumsum(1) - 1)
+    positions = torch.arange(mask.shape[1], device=mask.device).expand_as(inverse)
+    return torch.zeros_like(inverse).scatter(1, inverse, positions), inverse
 
 
-def reversal(lengths: torch.Tensor, time: int) -> torch.Tensor:
-    """The permutation that reverses the first `lengths` steps of each text; its own inverse.
+def reverse_sequences(lengths: torch.Tensor, time: int) -> torch.Tensor:
+    """The permutation that reverses the first `lengths` positions of each sequence; its own inverse.
 
     Args:
         lengths: (batch,) int64.
-        time: number of steps of the padded batch.
+        time: Number of positions of the padded batch.
 
     Returns:
         (batch, time) int64.
     """
-    steps = torch.arange(time, device=lengths.device)
-    mirrored = lengths[:, None] - 1 - steps
-    return torch.where(mirrored >= 0, mirrored, steps)
+    positions = torch.arange(time, device=lengths.device)
+    mirrored = lengths[:, None] - 1 - positions
+    return torch.where(mirrored >= 0, mirrored, positions)
 
 
-def take_steps(states: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-    """`states` (batch, time, features) in the order of `steps` (batch, time)."""
-    batch, time, features = states.shape
+def gather_positions(vectors: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
+    """The vectors (batch, time, features) at `positions` (batch, time); None: as they are."""
+    if positions is None:
+        return vectors
+    batch, time, features = vectors.shape
     # Rows that are taken whole: a gather takes number by number, three times as slowly.
-    starts = torch.arange(batch, device=states.device).unsqueeze(1) * time
-    return states.flatten(0, 1).index_select(0, (starts + steps).flatten()).view(batch, time, features)
+    starts = torch.arange(batch, device=vectors.device).unsqueeze(1) * time
+    return vectors.flatten(0, 1).index_select(0, (starts + positions).flatten()).view(batch, time, features)
+
+
+class ReadingOrder(NamedTuple):
+    """The order in which a direction reads the positions of each sequence: the valid ones first.
+
+    Attributes:
+        positions: (batch, time) int64, the position that is read at each time step; None: as they are.
+        inverse: (batch, time) int64, the time step at which each position is read; None: as they are.
+    """
+
+    positions: torch.Tensor | None
+    inverse: torch.Tensor | None
+
+
+class ReadingOrders(NamedTuple):
+    """How a batch is read, which is the same in all layers.
+
+    Attributes:
+        mask: (batch, time) bool, True at the valid positions.
+        lengths: (batch,) int64, their number.
+        forward: The order of the forward direction.
+        backward: The order of the backward direction.
+    """
+
+    mask: torch.Tensor
+    lengths: torch.Tensor
+    forward: ReadingOrder
+    backward: ReadingOrder
+
+    @classmethod
+    def of(cls, mask: torch.Tensor) -> "ReadingOrders":
+        """The orders for a mask (batch, time) bool of any pattern."""
+        lengths = mask.sum(1)
+        mirror = reverse_sequences(lengths, mask.shape[1])
+        if _is_padded_right(mask):
+            return cls(mask, lengths, ReadingOrder(None, None), ReadingOrder(mirror, mirror))
+        order, inverse = pad_right(mask)
+        backward = ReadingOrder(order.gather(1, mirror), mirror.gather(1, inverse))
+        return cls(mask, lengths, ReadingOrder(order, inverse), backward)
+
+
+def _is_padded_right(mask: torch.Tensor) -> bool:
+    """Whether the valid positions stand at the left already; False where that can't be asked for free."""
+    if mask.device.type != "cpu" or _is_tracing():
+        return False
+    return bool((mask[:, 1:] <= mask[:, :-1]).all())
+
+
+def _is_tracing() -> bool:
+    """Whether a graph is being recorded, in which what is decided by this batch's lengths would stay for all."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 class LockedDropout(nn.Module):
-    """Dropout with one mask for all steps of a text (Gal & Ghahramani 2016)."""
+    """Dropout with one mask for all positions of a sequence (Gal & Ghahramani 2016)."""
 
     def __init__(self, p: float):
         super().__init__()
         self.p = p
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         if not self.training or self.p == 0:
-            return states
-        kept = F.dropout(states.new_ones(states.shape[0], 1, states.shape[2]), self.p)  # (batch, 1, features)
-        return states * kept
-
-
-class WordDropout(nn.Module):
-    """Dropout of whole steps (Iyyer et al. 2015); the kept ones are not rescaled, as a shorter text would not be."""
-
-    def __init__(self, p: float):
-        super().__init__()
-        self.p = p
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        if not self.training or self.p == 0:
-            return states
-        kept = torch.rand(states.shape[:2], device=states.device) >= self.p  # (batch, time)
-        return states * kept.unsqueeze(-1)
+            return vectors
+        kept = F.dropout(vectors.new_ones(vectors.shape[0], 1, vectors.shape[2]), self.p)  # (batch, 1, features)
+        return vectors * kept
 
 
 class RnnMultilabelDirection(nn.Module):
-    """One cell, run over all steps from the first to the last. Weights are named and laid out as in torch's cells.
+    """One cell, run over all time steps from the first to the last. Weights are named and laid out as in torch's.
 
     rnn:  h_t = tanh(W x_t + U h_{t-1} + b)
     gru:  r, z = sigmoid(...), n = tanh(W x_t + b + r * (U h_{t-1} + c)), h_t = (1 - z) * n + z * h_{t-1}
@@ -111,48 +150,122 @@ class RnnMultilabelDirection(nn.Module):
         self.bias_hh = nn.Parameter(torch.empty(rows))
 
     def forward(self, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """
+        """Runs the cell over a batch whose valid positions are aligned to the left.
+
         Args:
-            inputs: (batch, time, features), the valid steps of each text at its front.
-            lengths: (batch,) int64, their number.
+            inputs: (batch, time, features).
+            lengths: (batch,) int64, the number of valid positions of each sequence.
 
         Returns:
-            (batch, time, hidden_size); what stands at padding is arbitrary.
+            (batch, time, hidden_size); values at padded positions are undefined.
         """
         weight_hh = F.dropout(self.weight_hh, self.recurrent_dropout, self.training)
         weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
         return _run(self.cell_type, inputs, lengths, weights, self.training)
 
 
-# Dynamo would unroll the recurrence step by step: outside the graph, the library's kernel runs it whole.
+class RnnMultilabelLayer(GradientCheckpointingLayer):
+    """One recurrent layer: a forward direction and, if asked, a backward one (Schuster & Paliwal 1997)."""
+
+    def __init__(self, config, input_size: int):
+        super().__init__()
+        self.forward_direction = RnnMultilabelDirection(config, input_size)
+        self.backward_direction = RnnMultilabelDirection(config, input_size) if config.bidirectional else None
+
+    def forward(self, hidden_states: torch.Tensor, orders: ReadingOrders) -> torch.Tensor:
+        """Reads each sequence in both directions.
+
+        Args:
+            hidden_states: (batch, time, features), in any padding.
+            orders: How the batch is read.
+
+        Returns:
+            (batch, time, hidden_size per direction), in the same padding, zero at padded positions.
+        """
+        outputs = self._read(self.forward_direction, hidden_states, orders.forward, orders.lengths)
+        if self.backward_direction is not None:
+            backward = self._read(self.backward_direction, hidden_states, orders.backward, orders.lengths)
+            outputs = torch.cat([outputs, backward], dim=-1)
+        return outputs * orders.mask.unsqueeze(-1)
+
+    @staticmethod
+    def _read(
+        direction: nn.Module, hidden_states: torch.Tensor, order: ReadingOrder, lengths: torch.Tensor
+    ) -> torch.Tensor:
+        outputs = direction(gather_positions(hidden_states, order.positions), lengths)
+        return gather_positions(outputs, order.inverse)
+
+
+# Dynamo would unroll the recurrence time step by time step: outside the graph, the library's kernel runs it whole.
 @torch.compiler.disable
 def _run(
     cell_type: str, inputs: torch.Tensor, lengths: torch.Tensor, weights: list[torch.Tensor], training: bool
 ) -> torch.Tensor:
-    if inputs.device.type == "cpu" and cell_type == "lstm":
-        return _run_halves(cell_type, inputs, lengths, weights, training)
-    # Autocast does not see the products that are written into given places.
-    kernel = TRAINING_KERNELS.get(cell_type)
-    if kernel and inputs.device.type == "cpu" and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
-        return kernel(inputs, lengths, *weights)
+    """Runs a cell in float32 where this processor has no kernel for the data type, else as it is."""
+    is_cast = torch.is_autocast_enabled("cpu") and inputs.dtype != torch.float64
+    dtype = torch.get_autocast_dtype("cpu") if is_cast else inputs.dtype
+    if inputs.device.type != "cpu" or cell_type != "lstm" or lstm_runs_in(dtype):
+        return _run_on_device(cell_type, inputs, lengths, weights, training)
+    with torch.autocast("cpu", enabled=False):
+        weights = [weight.float() for weight in weights]
+        return _run_on_device(cell_type, inputs.float(), lengths, weights, training).to(dtype)
+
+
+@cache
+def lstm_runs_in(dtype: torch.dtype) -> bool:
+    """Whether this processor has a kernel for an LSTM in a data type, forward and backward.
+
+    Processors without AVX-512 have none for bfloat16 and float16. It is tried out once; elsewhere than on a CPU the
+    kernels are others.
+    """
+    if dtype in (torch.float32, torch.float64):
+        return True
+    # In a thread of its own there is neither the caller's autocast nor its inference mode, and no graph is recorded.
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(_try_lstm, dtype).result()
+
+
+def _try_lstm(dtype: torch.dtype) -> bool:
+    inputs = torch.zeros(2, 3, 4, dtype=dtype, device="cpu")
+    weights = [torch.zeros(shape, dtype=dtype, device="cpu", requires_grad=True) for shape in [(16, 4), (16, 4), 16, 16]]
+    try:
+        _run_cell("lstm", inputs, weights, training=True).sum().backward()
+        with torch.no_grad():
+            _run_cell("lstm", inputs, weights, training=False)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _run_on_device(
+    cell_type: str, inputs: torch.Tensor, lengths: torch.Tensor, weights: list[torch.Tensor], training: bool
+) -> torch.Tensor:
+    """Runs a cell with the kernel that is fastest: on a CPU by halves, or a registered one in training."""
+    if inputs.device.type == "cpu":
+        if cell_type == "lstm" and not _is_tracing():
+            return _run_halves(cell_type, inputs, lengths, weights, training)
+        # Autocast does not see the products that are written into given places.
+        kernel = TRAINING_KERNELS.get(cell_type)
+        if kernel and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and not _is_tracing():
+            return kernel(inputs, lengths, *weights)
     return _run_cell(cell_type, inputs, weights, training)
 
 
 def _run_halves(
     cell_type: str, inputs: torch.Tensor, lengths: torch.Tensor, weights: list[torch.Tensor], training: bool
 ) -> torch.Tensor:
-    # On a CPU, padding costs as much as texts do: the shorter half is run for its own time alone.
+    """Runs the shorter half of the sequences for its own time alone: on a CPU, padding costs as much as the rest."""
     if len(lengths) > 1:
         longer, shorter = lengths.argsort(descending=True).chunk(2)
         time = max(int(lengths[shorter[0]]), 1)
-        if time <= RAGGED * inputs.shape[1]:
-            states = [
+        if time <= MAX_TIME_RATIO_OF_HALVES * inputs.shape[1]:
+            outputs = [
                 _run_cell(cell_type, inputs[longer], weights, training),
                 F.pad(
                     _run_cell(cell_type, inputs[shorter, :time], weights, training), (0, 0, 0, inputs.shape[1] - time)
                 ),
             ]
-            return torch.cat(states)[torch.cat([longer, shorter]).argsort()]
+            return torch.cat(outputs)[torch.cat([longer, shorter]).argsort()]
     return _run_cell(cell_type, inputs, weights, training)
 
 
@@ -170,28 +283,3 @@ def _run_cell(cell_type: str, inputs: torch.Tensor, weights: list[torch.Tensor],
         return torch.lstm(inputs, [state, state], weights, **options)[0]
     run = torch.gru if cell_type == "gru" else torch.rnn_tanh
     return run(inputs, state, weights, **options)[0]
-
-
-class RnnMultilabelLayer(GradientCheckpointingLayer):
-    """One recurrent layer: the text read from its start and, if asked, also from its end."""
-
-    def __init__(self, config, input_size: int):
-        super().__init__()
-        self.forward_direction = RnnMultilabelDirection(config, input_size)
-        self.backward_direction = RnnMultilabelDirection(config, input_size) if config.bidirectional else None
-
-    def forward(self, states: torch.Tensor, lengths: torch.Tensor, reversed_steps: torch.Tensor) -> torch.Tensor:
-        """
-        Args:
-            states: (batch, time, features), the valid steps of each text at its front.
-            lengths: (batch,) int64, their number.
-            reversed_steps: (batch, time), see `reversal`.
-
-        Returns:
-            (batch, time, hidden_size per direction); what stands at padding is arbitrary.
-        """
-        outputs = self.forward_direction(states, lengths)
-        if self.backward_direction is None:
-            return outputs
-        backward = self.backward_direction(take_steps(states, reversed_steps), lengths)
-        return torch.cat([outputs, take_steps(backward, reversed_steps)], dim=-1)

@@ -1,84 +1,64 @@
 """A larger model as the teacher of a recurrent one: its logits, as a column of the training rows."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from scipy.special import expit
-from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.tokenizing import tokenize
-from ..model.losses import UNKNOWN
+from ..model.losses import IGNORED
+from ..model.tagging import shorten
+from .objectives import check_distillation
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How much a teacher counts.
+
+    Attributes:
+        weight: of the teacher in the loss, from 0 to 1.
+        temperature: divisor of the logits of both, see `objectives.distillation`.
+    """
+
+    weight: float = 0.5
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_distillation(self.weight, self.temperature)
 
 
 def label_order(config: Any, label_names: list[str]) -> list[int]:
     """Where a teacher's head has each label, matched by name.
 
     Args:
-        config: the teacher's configuration, with one sigmoid a label.
+        config: the teacher's configuration, with one sigmoid per label.
         label_names: the labels in the order of their indices here.
 
     Returns:
         for each of `label_names` the index of its logit in the teacher.
 
     Raises:
-        ValueError: if the teacher's labels are not the same, or its head is no sigmoid a label.
+        ValueError: if the teacher's labels are not the same, or its head has not one sigmoid per label.
     """
     indices = {name: int(index) for index, name in config.id2label.items()}
     missing = [name for name in label_names if name not in indices]
     extra = [name for name in indices if name not in set(label_names)]
     if missing or extra:
         raise ValueError(
-            f"The teacher lacks the labels {missing} and has {extra} besides; give one of the same labels, or name "
-            "them alike in the `id2label` of its configuration."
+            f"The teacher lacks the labels [{shorten(missing)}] and has [{shorten(extra)}] besides; give one with the "
+            "same labels, or give them the same names in the `id2label` of its configuration."
         )
     if config.problem_type != "multi_label_classification":
         raise ValueError(
-            f"The teacher's `problem_type` is {config.problem_type!r}; give one with a sigmoid a label. If it was "
+            f"The teacher's `problem_type` is {config.problem_type!r}; give one with one sigmoid per label. If it was "
             'trained as one, say so in its configuration: "multi_label_classification".'
         )
     return [indices[name] for name in label_names]
 
 
-@torch.inference_mode()
-def compute_logits(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
-    *,
-    max_length: int | None = None,
-    batch_size: int = 32,
-) -> np.ndarray:
-    """A text classifier's logits; texts of alike length share a batch.
-
-    Args:
-        model: the classifier, on the device where it is to run; it is put into evaluation.
-        tokenizer: its fast tokenizer.
-        texts: the texts.
-        max_length: tokens at which a text is cut; the tokenizer's own limit if that is lower.
-        batch_size: texts in a batch.
-
-    Returns:
-        (texts, labels) float32, in the order of the texts and of the model's labels.
-    """
-    model.eval()
-    limit = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
-    rows, _ = tokenize(Dataset.from_dict({"text": texts}), tokenizer, max_length=limit)
-    # The longest come first: a batch that is too large for the memory shows at once.
-    order = np.argsort([-len(ids) for ids in rows["input_ids"]], kind="stable")
-    batches = DataLoader(
-        rows.select(order),
-        batch_size,
-        collate_fn=DataCollatorWithPadding(tokenizer),
-    )
-    logits = [model(**batch.to(model.device)).logits.float().cpu().numpy() for batch in batches]
-    return np.concatenate(logits)[np.argsort(order)]
-
-
-def add_teacher(rows: Dataset, logits: np.ndarray) -> Dataset:
-    """Gives rows the column "teacher_logits", which the model's forward takes, and unknown labels the teacher's score.
+def add_teacher_logits(rows: Dataset, logits: np.ndarray) -> Dataset:
+    """Gives rows the column "teacher_logits", for `TaggerTrainer`, and ignored labels the teacher's score.
 
     With a score for a label, a text without labels weighs as much in the loss as any other, and `Trainer` counts it.
 
@@ -87,7 +67,7 @@ def add_teacher(rows: Dataset, logits: np.ndarray) -> Dataset:
         logits: (rows, labels), the teacher's, in the order of the labels.
 
     Returns:
-        the rows; "labels" are 0, 1 or, where they were unknown (-100), between.
+        the rows; "labels" are 0, 1 or, where they were ignored (-100), between.
 
     Raises:
         ValueError: if the logits are not of the shape of the labels, or not finite.
@@ -103,7 +83,7 @@ def add_teacher(rows: Dataset, logits: np.ndarray) -> Dataset:
             f"{len(wrong)} rows have a teacher's logit that is not finite, as row {wrong[0]}: {logits[wrong[0]]}; "
             "give a teacher that is whole, in float32."
         )
-    columns = {"labels": np.where(labels == UNKNOWN, expit(logits), labels), "teacher_logits": logits}
+    columns = {"labels": np.where(labels == IGNORED, expit(logits), labels), "teacher_logits": logits}
     features = Features(dict.fromkeys(columns, List(Value("float32"), length=labels.shape[1])))
     taught = Dataset.from_dict(columns, features=features)
     return concatenate_datasets([rows.remove_columns("labels"), taught], axis=1)

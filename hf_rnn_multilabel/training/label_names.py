@@ -1,4 +1,4 @@
-"""Starts the label attention from the labels' names: a text that names a label speaks for it before any training."""
+"""Starts the label attention from the names of the labels: a text that names a label has it before any training."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -23,18 +23,17 @@ def start_from_label_names(
     attention: float = 6.0,
     evidence: float = 4.0,
 ) -> int:
-    """
-    Has each label first look for its own name: its query is u = a s / |s|^2 and its weights are w = b s / |s|^2.
+    """Makes each label look for its own name first: its query is u = a h / |h|^2, its classifier w = b h / |h|^2.
 
-    s is the mean of the encoder's states over the name's tokens, so that a step with that state has the attention
-    score u's = a and adds w's = b to the label's logit. Training goes on from there. A recurrent layer gives alike
-    words alike states with drawn weights too, and embeddings from elsewhere know the words of the rarest label. "_"
-    and "-" part words. A label stays as it was drawn if the tokenizer knows no token of its name, or if the name is a
-    mere number ("7", "LABEL_7").
+    h is the mean hidden state over the tokens of the name, so that a position with that hidden state has the attention
+    score u'h = a and adds w'h = b to the logit of the label. Training starts from there. A randomly initialised
+    recurrent layer too gives similar words similar hidden states, and pretrained embeddings know the words of the
+    rarest label. "_" and "-" part words. A label stays randomly initialised if the tokenizer knows no token of its
+    name, or if the name is just a number ("7", "LABEL_7").
 
     Args:
-        model: a tagger with the pooling "label_attention", changed in place; its embeddings have their start already.
-        tokenizer: the model's.
+        model: A tagger with the pooling "label_attention", changed in place, whose embeddings are pretrained already.
+        tokenizer: The tokenizer of the model.
         attention: a.
         evidence: b.
 
@@ -42,27 +41,28 @@ def start_from_label_names(
         The number of labels that start from their names.
 
     Raises:
-        ValueError: the model has no label attention.
+        ValueError: If the model has no label attention.
     """
-    if model.label_attention is None:
+    head = model.label_attention
+    if head is None:
         raise ValueError(
             f"`pooling` is {model.config.pooling!r}, so there is no label attention to start; put 'label_attention' "
             "into it."
         )
     was_training = model.training
     model.eval()
-    states = torch.cat(list(_name_states(model, tokenizer)))  # (labels, state)
+    hidden_states = torch.cat(list(_mean_hidden_states(model, tokenizer)))  # (labels, features)
     model.train(was_training)
-    lengths = states.pow(2).sum(1, keepdim=True)  # (labels, 1)
-    known = lengths[:, 0] > 0
-    directions = states[known] / lengths[known]
-    model.label_attention.query.weight[known] = attention * directions
-    model.classifier.weight[known, -states.shape[1] :] = evidence * directions
-    return int(known.sum())
+    squared_norms = hidden_states.pow(2).sum(1, keepdim=True)  # (labels, 1)
+    is_known = squared_norms[:, 0] > 0
+    directions = hidden_states[is_known] / squared_norms[is_known]
+    head.query.weight[is_known] = attention * directions
+    head.classifier.weight[is_known] = evidence * directions
+    return int(is_known.sum())
 
 
-def share_in_texts(names: list[str], texts: Iterable[str]) -> float:
-    """The share of the names of which a word stands in the texts, in any case; mere numbers have none.
+def fraction_in_texts(names: list[str], texts: Iterable[str]) -> float:
+    """The fraction of the names of which a word stands in the texts, in any case; numbers do not count as names.
 
     It is near 1 where the labels are named in the language of the texts, and near 0 where they are not.
     """
@@ -77,14 +77,14 @@ def share_in_texts(names: list[str], texts: Iterable[str]) -> float:
 
 
 def words_of(name: str) -> str:
-    """A label's name as a text says it: "_" and "-" part words, and a mere number says nothing."""
+    """The name of a label as a text says it: "_" and "-" part words, and a number says nothing."""
     return "" if NUMBER.fullmatch(name) else re.sub("[_-]", " ", name)
 
 
-def _name_states(
+def _mean_hidden_states(
     model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[torch.Tensor]:
-    """The mean state over each label's name, 0 where no token is known: parts of (labels, state)."""
+    """The mean hidden state over the name of each label, 0 where no token is known: parts of (labels, features)."""
     names = [words_of(name) for name in model.config.label_names]
     for first in range(0, len(names), NAMES_AT_ONCE):
         part = names[first : first + NAMES_AT_ONCE]
@@ -93,5 +93,5 @@ def _name_states(
         mask = tokens["attention_mask"].to(model.device)
         if tokenizer.unk_token_id is not None:
             mask = mask * (ids != tokenizer.unk_token_id)
-        states = model.rnn(ids, mask).last_hidden_state  # (names, time, state), zero where the mask is
-        yield states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        hidden_states = model.rnn(ids, mask).last_hidden_state  # (names, time, features), zero where the mask is
+        yield hidden_states.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

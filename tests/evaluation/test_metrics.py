@@ -16,21 +16,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from transformers import EvalPrediction
 
-from hf_rnn_multilabel.evaluation.metrics.multilabel import multilabel
-from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import (
+import hf_rnn_multilabel
+from hf_rnn_multilabel.evaluation.metrics import (
     Multilabel,
     apply_thresholds,
-    compute_scores,
     decision_metrics,
     make_compute_metrics,
     per_label_metrics,
     ranking_metrics,
 )
+from hf_rnn_multilabel.evaluation.metrics.multilabel import multilabel
 
 
 PATH = Path(multilabel.__file__)
 
-# Label by label: 3 hits; 1 hit and 1 miss; 1 false alarm and 1 miss. The fourth row is empty on both sides.
+# Label by label: 3 true positives; 1 and 1 false negative; 1 false positive and 1 false negative. The fourth row is
+# empty on both sides.
 REFERENCES = [[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0]]
 PREDICTIONS = [[1, 0, 0], [0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 0, 0]]
 DECISIONS = {
@@ -86,6 +87,10 @@ def metric(tmp_path):
     return Multilabel(cache_dir=str(tmp_path))
 
 
+def metrics_at(scores, references, thresholds=0.5):
+    return decision_metrics(apply_thresholds(scores, thresholds), references) | ranking_metrics(scores, references)
+
+
 def logits_of(probabilities):
     return np.log(probabilities) - np.log1p(-np.asarray(probabilities))
 
@@ -107,7 +112,7 @@ def test_precision_at_k_counts_the_true_labels_among_the_first_k():
 
 
 @pytest.mark.parametrize("truth", [[1, 1, 0, 0], [0, 0, 1, 1], [0, 1, 1, 0]])
-def test_equal_scores_share_their_places_whatever_the_order_of_the_labels(truth):
+def test_equal_scores_share_their_ranks_whatever_the_order_of_the_labels(truth):
     results = ranking_metrics([[0.3] * 4], [truth])
     assert [results[f"precision_at_{k}"] for k in (1, 3)] == pytest.approx([1 / 2, 1 / 2])
     assert results["ndcg_at_1"] == pytest.approx(1 / 2)
@@ -128,25 +133,18 @@ def test_per_label_table_matches_the_values_computed_by_hand():
 
 @settings(deadline=None, max_examples=30)
 @given(st.data(), st.integers(1, 8), st.integers(1, 6))
-def test_macro_f1_is_the_mean_over_all_labels_with_zero_where_nothing_is_predicted_or_true(data, rows, labels):
-    tags, truth = (data.draw(arrays(bool, (rows, labels))) for _ in range(2))
-    hits, marks = (tags & truth).sum(0), tags.sum(0) + truth.sum(0)
-    f1 = [2 * hit / mark if mark else 0 for hit, mark in zip(hits, marks, strict=True)]
-    assert decision_metrics(tags, truth)["f1_macro"] == pytest.approx(np.mean(f1))
-
-
-def test_compute_scores_joins_decisions_at_the_thresholds_and_rankings():
-    results = compute_scores(SCORES, RANKED_REFERENCES, [0.9, 0.7, 0.05])
-    assert results == pytest.approx(
-        {**decision_metrics([[1, 1, 1], [0, 0, 1]], RANKED_REFERENCES), **ranking_metrics(SCORES, RANKED_REFERENCES)}
-    )
+def test_macro_f1_is_the_mean_over_all_labels_with_zero_where_nothing_is_predicted_or_present(data, rows, labels):
+    predicted, present = (data.draw(arrays(bool, (rows, labels))) for _ in range(2))
+    true_positives, positives = (predicted & present).sum(0), predicted.sum(0) + present.sum(0)
+    f1 = [2 * true / both if both else 0 for true, both in zip(true_positives, positives, strict=True)]
+    assert decision_metrics(predicted, present)["f1_macro"] == pytest.approx(np.mean(f1))
 
 
 # Edges
 
 
 def test_one_label_is_enough_for_every_metric():
-    results = compute_scores([[0.9], [0.8], [0.7], [0.1]], [[1], [0], [1], [0]])
+    results = metrics_at([[0.9], [0.8], [0.7], [0.1]], [[1], [0], [1], [0]])
     assert results["precision_micro"] == results["precision_macro"] == pytest.approx(2 / 3)
     assert results["recall_micro"] == 1
     assert results["f1_samples"] == pytest.approx(2 / 4)
@@ -167,15 +165,15 @@ def test_a_label_without_positives_lowers_macro_f1_but_is_no_part_of_macro_map_a
     assert results["roc_auc_macro"] == pytest.approx(RANKINGS["roc_auc_macro"])
 
 
-def test_a_label_that_is_always_true_is_no_part_of_macro_auc():
+def test_a_label_of_all_rows_is_no_part_of_macro_auc():
     scores, references = (np.hstack([m, [[x], [y]]]) for m, x, y in ((SCORES, 0.3, 0.4), (RANKED_REFERENCES, 1, 1)))
     assert ranking_metrics(scores, references)["roc_auc_macro"] == pytest.approx(RANKINGS["roc_auc_macro"])
 
 
-def test_truth_without_any_positive_gives_nan_where_no_label_qualifies_and_no_warning():
+def test_references_without_any_positive_give_nan_where_no_label_qualifies_and_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        results = compute_scores(SCORES, np.zeros((2, 3)))
+        results = metrics_at(SCORES, np.zeros((2, 3)))
     undefined = {key for key, value in results.items() if math.isnan(value)}
     assert undefined == {"map_micro", "map_macro", "roc_auc_micro", "roc_auc_macro"}
     assert results["f1_macro"] == 0
@@ -183,25 +181,25 @@ def test_truth_without_any_positive_gives_nan_where_no_label_qualifies_and_no_wa
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
-def test_what_stands_at_an_unknown_entry_changes_nothing(data):
+def test_the_value_at_an_ignored_entry_changes_nothing(data):
     shape = (5, 3)
     references = data.draw(arrays(np.int8, shape, elements=st.sampled_from([0, 1, -100])))
     references[0] = [1, 0, -100]
-    # Few values, for ties; row 0 gets a tag, so that no evaluation is silent.
+    # Few values, for ties.
     scores = data.draw(arrays(np.float64, shape, elements=st.sampled_from([0.1, 0.2, 0.9])))
     scores[0, 0] = 0.9
     noise = data.draw(arrays(np.float64, shape, elements=st.sampled_from([0.1, 0.4, 0.9])))
     noisy = np.where(references == -100, noise, scores)
-    results = [compute_scores(s, references, 0.15) for s in (scores, noisy)]
+    results = [metrics_at(s, references, 0.15) for s in (scores, noisy)]
     assert results[0] == pytest.approx(results[1], nan_ok=True)
     tables = [per_label_metrics(s >= 0.15, references) for s in (scores, noisy)]
     assert tables[0] == tables[1]
 
 
-def test_an_unknown_entry_is_neither_hit_nor_mistake():
+def test_an_ignored_entry_is_neither_a_true_nor_a_false_positive():
     references = [[1, -100], [0, 1], [1, 0], [-100, -100]]
     scores = [[0.9, 0.8], [0.7, 0.6], [0.3, 0.1], [0.9, 0.9]]
-    results = compute_scores(scores, references)
+    results = metrics_at(scores, references)
     assert results["precision_micro"] == pytest.approx(2 / 3)
     assert results["recall_micro"] == pytest.approx(2 / 3)
     assert results["hamming_loss"] == pytest.approx(2 / 5)
@@ -213,7 +211,7 @@ def test_an_unknown_entry_is_neither_hit_nor_mistake():
     assert per_label_metrics(np.asarray(scores) > 0.5, references)[1]["predicted"] == 1
 
 
-def test_auc_compares_with_known_negatives_alone():
+def test_auc_compares_with_observed_negatives_alone():
     scores = [[0.9, 0.1], [0.5, 0.2], [0.7, 0.3], [0.1, 0.4]]
     references = [[0, 1], [1, -100], [0, 1], [-100, 1]]
     results = ranking_metrics(scores, references)
@@ -243,7 +241,7 @@ def test_wrong_input_is_refused_in_words(predictions, references, message):
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
-@pytest.mark.parametrize("function", [ranking_metrics, compute_scores])
+@pytest.mark.parametrize("function", [ranking_metrics, metrics_at])
 def test_a_score_that_is_not_finite_is_refused(function, wrong):
     with pytest.raises(ValueError, match=r"`scores` must be finite.* row 1, label 0"):
         function([[0.1, 0.2], [wrong, 0.4]], [[0, 1], [1, 0]])
@@ -308,7 +306,7 @@ def test_extreme_logits_neither_overflow_nor_lose_their_order(dtype):
     assert results["f1_micro"] == results["map_micro"] == 1
 
 
-def test_the_trainer_may_hand_over_unknown_labels():
+def test_the_trainer_may_hand_over_ignored_labels():
     logits = np.array([[5.0, 5.0], [5.0, -5.0]])
     results = make_compute_metrics()(EvalPrediction(logits, np.array([[1.0, -100.0], [1.0, 0.0]])))
     assert results["f1_micro"] == results["subset_accuracy"] == results["map_micro"] == 1
@@ -326,27 +324,48 @@ def test_pain_15_extra_outputs_beside_the_logits_are_left_aside():
 def test_pain_10_an_evaluation_with_hardly_any_tag_warns_and_names_the_remedy(tagged_rows):
     scores = np.full((20, 3), 0.3)
     scores[:tagged_rows] = 0.8
-    scores[:, 2] = 0.9  # where the truth is unknown
+    scores[:, 2] = 0.9  # where the label is ignored
     references = np.tile([1, 0, -100], (20, 1))
-    with pytest.warns(UserWarning, match=r"get no tag.*hf_rnn_multilabel\.thresholds\.tune"):
+    with pytest.warns(UserWarning, match=r"`thresholds`.*`hf_rnn_multilabel\.evaluation\.tune_thresholds`"):
         make_compute_metrics()(EvalPrediction(logits_of(scores), references))
-    with pytest.warns(UserWarning, match="get no tag"):
-        compute_scores(scores, references)
+    assert callable(hf_rnn_multilabel.evaluation.tune_thresholds)
 
 
 @pytest.mark.parametrize(
     ("threshold", "tagged_rows", "true_rows"),
     [(0.5, 2, 20), (0.5, 0, 10), (0.2, 0, 20)],
-    ids=["tags", "truth", "tuned"],
+    ids=["tags", "labels", "tuned"],
 )
-def test_pain_10_no_warning_with_tags_or_without_truth_or_with_tuned_thresholds(threshold, tagged_rows, true_rows):
+def test_pain_10_no_warning_with_tags_or_without_labels_or_with_tuned_thresholds(threshold, tagged_rows, true_rows):
     scores, references = np.full((20, 3), 0.3), np.zeros((20, 3))
     scores[:tagged_rows] = 0.8
     references[:true_rows, 0] = 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         make_compute_metrics(threshold)(EvalPrediction(logits_of(scores), references))
-        compute_scores(scores, references, threshold)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_fault_21_probabilities_in_place_of_logits_are_warned_about(dtype):
+    scores, references = np.array(SCORES, dtype), np.array(RANKED_REFERENCES)
+    with pytest.warns(UserWarning, match=r"All 6 `predictions` .*`preprocess_logits_for_metrics`"):
+        make_compute_metrics()(EvalPrediction(scores, references))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_compute_metrics()(EvalPrediction(logits_of(SCORES), references))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_fault_21_predictions_of_0_and_1_in_place_of_logits_are_refused(dtype):
+    predictions = np.array([[1, 0, 1], [0, 1, 0]], dtype)
+    with pytest.raises(ValueError, match=r"`predictions` must be logits.* 6 .*`preprocess_logits_for_metrics`"):
+        make_compute_metrics()(EvalPrediction(predictions, np.array(RANKED_REFERENCES)))
+
+
+def test_fault_21_logits_of_a_few_rows_that_happen_to_lie_in_0_to_1_still_count():
+    with pytest.warns(UserWarning, match="`predictions`"):
+        results = make_compute_metrics()(EvalPrediction(np.array([[0.2, 0.4]]), np.array([[1, 1]])))
+    assert results["recall_micro"] == 1
 
 
 # The `evaluate` metric

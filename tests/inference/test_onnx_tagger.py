@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast, pipeline
 
-from hf_rnn_multilabel import MultiLabelTaggingPipeline
+from hf_rnn_multilabel import RnnMultilabelTaggingPipeline
 from hf_rnn_multilabel.data import train_tokenizer
 
 
@@ -32,7 +32,7 @@ import onnx  # noqa: E402
 
 from hf_rnn_multilabel.inference import onnx_tagger as onnx_tagger  # noqa: E402
 from hf_rnn_multilabel.inference.onnx_export import export_onnx  # noqa: E402
-from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger, choose_tags, sigmoid  # noqa: E402
+from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger  # noqa: E402
 
 
 TEXTS = ["a folding lamp for the desk", "a wooden desk", "", "a lamp", "☃ ☄", "the lamp for the wooden desk"]
@@ -59,7 +59,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="module")
-def pipe(build_tagger, tokenizer) -> MultiLabelTaggingPipeline:
+def pipe(build_tagger, tokenizer) -> RnnMultilabelTaggingPipeline:
     model = build_tagger(
         vocab_size=len(tokenizer),
         num_hidden_layers=1,

@@ -38,14 +38,89 @@ def test_the_number_of_labels_may_change_on_load(tmp_path):
     )
     config = RnnMultilabelConfig.from_pretrained(tmp_path, num_labels=5)
     assert config.label_names == [f"LABEL_{index}" for index in range(5)]
+    config.save_pretrained(tmp_path)
     assert config.label_thresholds == [0.5] * 5
     assert config.label_bias == [0.0] * 5
 
 
-def test_thresholds_follow_their_labels_to_another_order(tmp_path):
-    RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3, "war": 0.1}).save_pretrained(tmp_path)
-    config = RnnMultilabelConfig.from_pretrained(tmp_path, id2label={0: "war", 1: "tax", 2: "law", 3: "art"})
-    assert config.label_thresholds == [0.1, 0.5, 0.3, 0.5]
+BY_NAME = {"thresholds": {"law": 0.3, "war": 0.1}, "positive_weights": {"art": 2}, "label_frequencies": FREQUENCIES}
+
+
+def assert_renamed(config):
+    assert config.label_names == ["Kunst", "Recht", "war"]
+    assert config.label2id == {"Kunst": 0, "Recht": 1, "war": 2}
+    assert config.thresholds == {"Recht": 0.3, "war": 0.1}
+    assert config.label_thresholds == [0.5, 0.3, 0.1]
+    assert config.label_positive_weights == [2, 1, 1]
+    assert config.label_priors == [0.5, 0.2, 0.01]
+
+
+RENAMED = {0: "Kunst", 1: "Recht", 2: "war"}
+
+
+def test_fault_19_thresholds_follow_a_label_that_is_renamed_in_memory(tmp_path):
+    config = RnnMultilabelConfig(id2label=NAMES, **BY_NAME)
+    config.id2label = RENAMED
+    assert_renamed(config)
+    config.save_pretrained(tmp_path)
+    assert_renamed(RnnMultilabelConfig.from_pretrained(tmp_path))
+    config.id2label = {"0": "art", "1": "law", "2": "war"}
+    assert config.thresholds == BY_NAME["thresholds"]
+
+
+@pytest.mark.parametrize("more", [{}, {"num_labels": 3}, {"label2id": {"Kunst": 0, "Recht": 1, "war": 2}}])
+def test_fault_19_thresholds_follow_a_label_that_is_renamed_at_loading(tmp_path, more):
+    RnnMultilabelConfig(id2label=NAMES, **BY_NAME).save_pretrained(tmp_path)
+    assert_renamed(RnnMultilabelConfig.from_pretrained(tmp_path, id2label=RENAMED, **more))
+    assert_renamed(AutoConfig.from_pretrained(tmp_path, **more, id2label=RENAMED))
+
+
+def test_fault_19_names_that_change_places_take_the_thresholds_of_their_new_places():
+    config = RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3, "war": 0.1})
+    config.id2label = {0: "war", 1: "art", 2: "law"}
+    assert config.label_thresholds == [0.5, 0.3, 0.1]
+
+
+@pytest.mark.parametrize("field", BY_NAME)
+def test_fault_19_a_name_that_is_no_label_is_refused(tmp_path, field):
+    wrong = {"Law": 0.3, "war": 0.1}
+    with pytest.raises(StrictDataclassError, match=rf"`{field}` names \['Law'\], .*\['art', 'law', 'war'\]"):
+        RnnMultilabelConfig(id2label=NAMES, **{field: wrong})
+    config = RnnMultilabelConfig(id2label=NAMES)
+    setattr(config, field, wrong)
+    names = {"thresholds": "label_thresholds", "label_frequencies": "label_priors"}
+    with pytest.raises(ValueError, match=rf"`{field}` names \['Law'\]"):
+        getattr(config, names.get(field, "label_positive_weights"))
+    with pytest.raises(StrictDataclassError, match=rf"`{field}` names \['Law'\]"):
+        config.save_pretrained(tmp_path)
+
+
+def test_fault_19_a_file_in_which_the_labels_alone_were_renamed_is_refused(tmp_path):
+    RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3}).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace('"1": "law"', '"1": "Recht"'))
+    with pytest.raises(StrictDataclassError, match=r"`thresholds` names \['law'\]"):
+        RnnMultilabelConfig.from_pretrained(tmp_path)
+
+
+def test_fault_19_labels_that_are_renamed_in_place_are_refused_where_a_threshold_is_asked_for():
+    config = RnnMultilabelConfig(id2label=dict(NAMES), thresholds={"law": 0.3})
+    config.id2label[1] = "Recht"
+    with pytest.raises(ValueError, match=r"`thresholds` names \['law'\]"):
+        _ = config.label_thresholds
+
+
+@pytest.mark.parametrize(
+    "labels", [{"num_labels": 2}, {"id2label": {0: "war", 1: "tax", 2: "law", 3: "art"}}, {"num_labels": 4}], ids=str
+)
+def test_fault_27_another_number_of_labels_keeps_no_threshold_and_no_frequency(tmp_path, labels):
+    RnnMultilabelConfig(id2label=NAMES, **BY_NAME).save_pretrained(tmp_path)
+    config = RnnMultilabelConfig.from_pretrained(tmp_path, **labels)
+    assert config.label_thresholds == [0.5] * config.num_labels
+    assert config.label_bias == [0.0] * config.num_labels
+    assert config.label_positive_weights == [1.0] * config.num_labels
+    RnnMultilabelConfig(id2label=NAMES, thresholds=0.2).save_pretrained(tmp_path)
+    assert set(RnnMultilabelConfig.from_pretrained(tmp_path, **labels).label_thresholds) == {0.5}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +155,7 @@ def test_pain_06_the_problem_type_is_always_multi_label(tmp_path, problem_type):
     [
         ({}, [1.0, 1.0, 1.0]),
         ({"positive_weights": 3}, [3.0, 3.0, 3.0]),
-        ({"positive_weights": {"war": 7.5, "unheard of": 2}}, [1.0, 1.0, 7.5]),
+        ({"positive_weights": {"war": 7.5}}, [1.0, 1.0, 7.5]),
         ({"positive_weights": "balanced", "label_frequencies": FREQUENCIES}, [1.0, 4.0, 10.0]),
         (
             {"positive_weights": "balanced", "label_frequencies": FREQUENCIES, "positive_weight_cap": 100},
@@ -131,9 +206,9 @@ def test_a_pooling_is_a_list_of_one():
     assert RnnMultilabelConfig(pooling=["max", "last"]).poolings == ["max", "last"]
 
 
-def test_a_state_has_hidden_size_features_a_direction():
-    assert RnnMultilabelConfig(hidden_size=7, bidirectional=True).state_size == 14
-    assert RnnMultilabelConfig(hidden_size=7, bidirectional=False).state_size == 7
+def test_an_output_has_hidden_size_features_per_direction():
+    assert RnnMultilabelConfig(hidden_size=7, bidirectional=True).output_size == 14
+    assert RnnMultilabelConfig(hidden_size=7, bidirectional=False).output_size == 7
 
 
 # Files
@@ -157,12 +232,13 @@ EVERYTHING = {
     "positive_weights": {"law": 2},
     "positive_weight_cap": 20,
     "label_frequencies": FREQUENCIES,
-    "distillation_weight": 1,
-    "distillation_temperature": 3,
+    "num_bigram_buckets": 0,
     "thresholds": {"law": 0.3},
     "initializer_range": 1,
     "tie_word_embeddings": False,
     "pad_token_id": 3,
+    "bos_token_id": 4,
+    "eos_token_id": 5,
     "id2label": NAMES,
 }
 
@@ -206,7 +282,7 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
     if saved != "configuration":
         named = [*AUTO_MAP.values(), *(pipeline["impl"] for pipeline in written["custom_pipelines"].values())]
         modules = {name.split(".")[0] for name in named}
-        modules |= {"losses", "pooling", "recurrence", "stepwise"}
+        modules |= {"heads", "inputs", "losses", "pooling", "recurrence", "wide"}
         assert {file.stem for file in tmp_path.glob("*.py")} == modules
 
 
@@ -222,8 +298,7 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
         ({"hidden_size": "64"}, ["'hidden_size'", "'64'"]),
         ({"num_hidden_layers": 0}, ["`num_hidden_layers` is 0"]),
         ({"label_correlation_size": -1}, ["`label_correlation_size` is -1; it must be at least 0"]),
-        ({"bag_pairs": -1}, ["`bag_pairs` is -1; it must be at least 0"]),
-        ({"bag_weight": 1.5}, ["`bag_weight` is 1.5; it must be in [0, 1]"]),
+        ({"num_bigram_buckets": -1}, ["`num_bigram_buckets` is -1; it must be at least 0"]),
         ({"cell_type": "transformer"}, ["'cell_type'", "transformer", "'lstm'"]),
         ({"bidirectional": "yes"}, ["'bidirectional'", "'yes'"]),
         ({"pooling": "first"}, ["`pooling` is 'first'", "'label_attention'"]),
@@ -253,15 +328,15 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
         ({"label_smoothing": -0.1}, ["`label_smoothing` is -0.1"]),
         ({"objective": "expected_f1", "label_smoothing": 0.1}, ["`label_smoothing` is 0.1", "'expected_f1'"]),
         (
-            {"objective": "distribution_balanced", "label_smoothing": 0.1, "label_frequencies": FREQUENCIES},
+            {"objective": "distribution_balanced", "label_smoothing": 0.1, "label_frequencies": FREQUENCIES, "id2label": NAMES},
             ["`label_smoothing` is 0.1", "'distribution_balanced'"],
         ),
         ({"objective": "zlpr", "positive_weights": 2}, ["`positive_weights` is 2; 'zlpr' has no such weights"]),
         (
-            {"objective": "distribution_balanced", "positive_weights": "balanced", "label_frequencies": FREQUENCIES},
+            {"objective": "distribution_balanced", "positive_weights": "balanced", "label_frequencies": FREQUENCIES, "id2label": NAMES},
             ["`positive_weights` is 'balanced'; 'distribution_balanced' has no such weights"],
         ),
-        ({"objective": "expected_f1", "positive_weights": {"art": 2}}, ["'expected_f1' has no such weights"]),
+        ({"objective": "expected_f1", "positive_weights": {"LABEL_1": 2}}, ["'expected_f1' has no such weights"]),
         ({"thresholds": 1.01}, ["`thresholds` holds 1.01"]),
         ({"thresholds": {"art": 0.5, "law": -0.2}}, ["`thresholds` holds -0.2"]),
         ({"thresholds": float("nan")}, ["`thresholds` holds nan"]),
@@ -274,7 +349,7 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
         ({"positive_weights": "balanced"}, ["`positive_weights` is 'balanced'", "`label_frequencies`"]),
         ({"positive_weight_cap": -3.0}, ["`positive_weight_cap` holds -3.0"]),
         ({"label_frequencies": {"art": 17}}, ["`label_frequencies` holds 17"]),
-        ({"id2label": {0: "art", 1: "art"}}, ["`id2label` names a label twice: ['art', 'art']"]),
+        ({"id2label": {0: "art", 1: "art"}}, ["`id2label` names ['art'] twice"]),
         ({"id2label": {1: "art", 2: "law"}}, ["`id2label` has the indices [1, 2]"]),
         ({"problem_type": "single_label_classification"}, ["'problem_type'", "single_label_classification"]),
     ],

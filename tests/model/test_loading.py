@@ -30,12 +30,14 @@ from hf_rnn_multilabel.data import train_tokenizer
 TEXTS = ["a folding lamp for the desk", "a wooden desk", ""]
 CODE = {
     "configuration_rnn_multilabel.py",
+    "heads.py",
+    "inputs.py",
     "losses.py",
     "modeling_rnn_multilabel.py",
     "pipeline_rnn_multilabel.py",
     "pooling.py",
     "recurrence.py",
-    "stepwise.py",
+    "wide.py",
 }
 CELLS = ["rnn", "gru", "lstm"]
 POOLINGS = ["last", "mean", "max", "attention", "label_attention", ["attention", "max", "label_attention"]]

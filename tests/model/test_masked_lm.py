@@ -59,18 +59,18 @@ def test_pain_01_loaded_weights_are_those_that_were_saved_and_still_tied(
     loaded = AutoModelForMaskedLM.from_pretrained(tmp_path)
     assert type(loaded) is RnnMultilabelForMaskedLM
     assert_same_state(loaded, model)
-    assert loaded.decoder.weight is loaded.rnn.embed_tokens.weight
+    assert loaded.decoder.weight is loaded.rnn.inputs.embed_tokens.weight
     assert_same_state(AutoModel.from_pretrained(tmp_path), model.rnn)
     assert_same_state(RnnMultilabelForSequenceClassification.from_pretrained(tmp_path).rnn, model.rnn)
 
 
 def test_an_untied_decoder_is_saved_beside_the_embeddings(tmp_path, build_masked_lm):
     model = build_masked_lm(tie_word_embeddings=False)
-    assert not torch.equal(model.decoder.weight, model.rnn.embed_tokens.weight)
+    assert not torch.equal(model.decoder.weight, model.rnn.inputs.embed_tokens.weight)
     model.save_pretrained(tmp_path)
     loaded = RnnMultilabelForMaskedLM.from_pretrained(tmp_path)
     assert_same_state(loaded, model)
-    assert loaded.decoder.weight is not loaded.rnn.embed_tokens.weight
+    assert loaded.decoder.weight is not loaded.rnn.inputs.embed_tokens.weight
 
 
 @pytest.mark.parametrize("maker", [RnnMultilabelModel, RnnMultilabelForSequenceClassification])
@@ -82,7 +82,7 @@ def test_pain_02_a_head_on_a_checkpoint_without_it_is_well_initialised(
     base.save_pretrained(tmp_path)
     model = RnnMultilabelForMaskedLM.from_pretrained(tmp_path, tie_word_embeddings=tied)
     assert_same_state(model.rnn, base.base_model)
-    assert (model.decoder.weight is model.rnn.embed_tokens.weight) == tied
+    assert (model.decoder.weight is model.rnn.inputs.embed_tokens.weight) == tied
     assert model.head.norm.weight.eq(1).all() and not model.head.norm.bias.any()
     assert not model.head.dense.bias.any() and not model.decoder.bias.any()
     for weight in (model.head.dense.weight, model.decoder.weight[1:]):
@@ -95,7 +95,7 @@ def test_resized_embeddings_keep_the_logits_of_the_old_tokens(build_masked_lm, t
     expected = model(**INPUTS).logits
     model.resize_token_embeddings(26)
     assert model.config.vocab_size == model.decoder.out_features == len(model.decoder.bias) == 26
-    assert (model.decoder.weight is model.rnn.embed_tokens.weight) == tied
+    assert (model.decoder.weight is model.rnn.inputs.embed_tokens.weight) == tied
     logits = model(**INPUTS).logits
     assert logits.shape == (3, 4, 26) and logits.isfinite().all()
     assert torch.equal(logits[..., :20], expected)
@@ -170,12 +170,12 @@ def test_the_loss_in_training_and_its_gradients_are_those_of_all_logits(
 def test_the_embeddings_learn_as_input_and_as_output(build_masked_lm, gradients):
     untied = build_masked_lm(tie_word_embeddings=False).train()
     with torch.no_grad():
-        untied.decoder.weight.copy_(untied.rnn.embed_tokens.weight)
+        untied.decoder.weight.copy_(untied.rnn.inputs.embed_tokens.weight)
     tied = build_masked_lm()
     tied.load_state_dict(untied.state_dict())
-    found = gradients(tied.train()(**INPUTS, labels=LABELS).loss, tied)["rnn.embed_tokens.weight"]
+    found = gradients(tied.train()(**INPUTS, labels=LABELS).loss, tied)["rnn.inputs.embed_tokens.weight"]
     paths = gradients(untied(**INPUTS, labels=LABELS).loss, untied)
-    as_input, as_output = paths["rnn.embed_tokens.weight"], paths["decoder.weight"]
+    as_input, as_output = paths["rnn.inputs.embed_tokens.weight"], paths["decoder.weight"]
     assert as_input[4].any() and not as_input[6].any() and as_output[6].any()
     torch.testing.assert_close(found, as_input + as_output)
 

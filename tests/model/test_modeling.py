@@ -17,20 +17,6 @@ from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultila
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 DROPOUTS = ["embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dropout", "classifier_dropout"]
 
-# The labels' scores of each other
-
-
-def test_the_label_correlation_is_a_residual_of_the_scores(build_tagger, batch):
-    """z + V elu(U sigmoid(z) + c), with the z of a net without it."""
-    tagger = build_tagger(bag_weight=0)
-    plain = build_tagger(bag_weight=0, label_correlation_size=0)
-    plain.load_state_dict({name: weight for name, weight in tagger.state_dict().items() if "correlation" not in name})
-    z, (down, up) = plain(**batch).logits, (tagger.label_correlation.down, tagger.label_correlation.up)
-    hidden = torch.sigmoid(z) @ down.weight.T + down.bias
-    hidden = torch.where(hidden > 0, hidden, hidden.exp() - 1)
-    assert torch.allclose(tagger(**batch).logits, z + hidden @ up.weight.T, atol=1e-6)
-
-
 def test_the_label_correlation_starts_as_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch):
     tagger = RnnMultilabelForSequenceClassification(build_config()).eval()
     logits = tagger(**batch).logits
@@ -101,7 +87,7 @@ def assert_well_initialised(model):
             forget = [0.0] * 5 + [1.0] * 5 + [0.0] * 10
             assert direction.bias_ih.tolist() == (forget if config.cell_type == "lstm" else [0.0] * rows)
             assert not direction.bias_hh.any()
-    embeddings = rnn.embed_tokens.weight
+    embeddings = rnn.inputs.embed_tokens.weight
     assert not embeddings[config.pad_token_id].any()
     assert embeddings[1:].std().item() == pytest.approx(config.initializer_range, rel=0.3)
 
@@ -111,7 +97,9 @@ def test_a_new_net_is_well_initialised(poisoned_memory, build_config, cell_type,
     model = RnnMultilabelForSequenceClassification(config)
     assert_well_initialised(model)
     assert not model.classifier.bias.any()
-    assert model.classifier.weight.std().item() == pytest.approx(config.initializer_range, rel=0.4)
+    for classifier in filter(None, [model.classifier, getattr(model.label_attention, "classifier", None)]):
+        if classifier.in_features:
+            assert classifier.weight.std().item() == pytest.approx(config.initializer_range, rel=0.4)
     assert model.positive_weights.tolist() == [1] * 40
 
 
@@ -134,7 +122,7 @@ def test_pain_02_a_head_on_a_base_checkpoint_is_well_initialised(
     torch.testing.assert_close(model.classifier.bias.detach(), torch.tensor(expected))
     heads = [model.classifier, model.pooling, *([model.label_attention] if model.label_attention else [])]
     for name, weight in [pair for head in heads for pair in head.named_parameters() if "weight" in pair[0]]:
-        assert 0 < weight.abs().max() < 0.6, name
+        assert weight.numel() == 0 or 0 < weight.abs().max() < 0.6, name
 
 
 def test_pain_02_a_deeper_net_on_a_shallower_checkpoint_is_well_initialised(
@@ -172,14 +160,16 @@ def test_the_bias_starts_at_the_log_odds_of_the_labels_and_a_loaded_one_stays(tm
     assert loaded.positive_weights.tolist() == [5, 5, 5]
 
 
-def test_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch, poisoned_memory):
-    model = build_tagger(thresholds={"LABEL_1": 0.3}, bag_weight=1.0)
+def test_fault_27_the_number_of_labels_may_change_on_load(tmp_path, build_tagger, batch, poisoned_memory):
+    model = build_tagger(thresholds={"LABEL_1": 0.3}, label_frequencies=FREQUENCIES)
     model.save_pretrained(tmp_path)
     loaded = RnnMultilabelForSequenceClassification.from_pretrained(
         tmp_path, num_labels=5, ignore_mismatched_sizes=True
     )
     assert_bit_equal(model.rnn, loaded.rnn)
-    # All of the logits are the net's: the bag knows nothing of the new labels.
+    # A new head is nobody's: neither thresholds nor the bias nor the wide head of the old labels are in it.
+    assert loaded.config.label_thresholds == [0.5] * 5 and not loaded.classifier.bias.any()
+    assert not loaded.wide.mixing_weights.any() and not loaded.wide.weight.any()
     outputs = loaded(batch["input_ids"], batch["attention_mask"], labels=torch.ones(3, 5))
     assert outputs.logits.shape == (3, 5)
     outputs.loss.backward()
@@ -262,19 +252,12 @@ def test_pain_02_a_net_in_bfloat16_is_initialised(poisoned_memory, tmp_path, bui
 
 
 def test_embeddings_as_input_equal_their_ids(build_tagger, batch, cell_type):
-    model = build_tagger(cell_type=cell_type, bag_weight=0)
+    model = build_tagger(cell_type=cell_type, num_bigram_buckets=None)
     mask = batch["attention_mask"]
     embeddings = model.get_input_embeddings()(batch["input_ids"])
     assert torch.equal(
         model(inputs_embeds=embeddings, attention_mask=mask).logits, model(batch["input_ids"], mask).logits
     )
-
-
-@pytest.mark.parametrize("names", [(), ("input_ids", "inputs_embeds")])
-def test_both_and_none_of_the_inputs_are_refused(build_tagger, batch, names):
-    inputs = {"input_ids": batch["input_ids"], "inputs_embeds": torch.zeros(3, 4, 6)}
-    with pytest.raises(ValueError, match="either `input_ids` or `inputs_embeds`"):
-        build_tagger()(**{name: inputs[name] for name in names})
 
 
 @pytest.mark.parametrize("where", ["call", "configuration"])
@@ -296,7 +279,7 @@ def test_hidden_states_are_the_embeddings_and_each_output(build_tagger, batch, c
     outputs = model.rnn(*inputs, output_hidden_states=True)
     size = 10 if bidirectional else 5
     assert [states.shape for states in outputs.hidden_states] == [(3, 4, 6)] + [(3, 4, size)] * layers
-    assert torch.equal(outputs.hidden_states[0], model.rnn.embed_tokens(batch["input_ids"]))
+    assert torch.equal(outputs.hidden_states[0], model.rnn.inputs.embed_tokens(batch["input_ids"]))
     assert torch.equal(outputs.hidden_states[-1], outputs.last_hidden_state)
     assert model.rnn(*inputs).hidden_states is None
     assert all(map(torch.equal, model(*inputs, output_hidden_states=True).hidden_states, outputs.hidden_states))
@@ -322,8 +305,8 @@ def test_resized_embeddings_keep_the_old_tokens_and_the_padding(build_tagger, ba
     model = build_tagger()
     expected = model(**batch).logits
     model.resize_token_embeddings(26)
-    assert model.config.vocab_size == model.rnn.embed_tokens.num_embeddings == 26
-    assert model.rnn.embed_tokens.padding_idx == 0
+    assert model.config.vocab_size == model.rnn.inputs.embed_tokens.num_embeddings == 26
+    assert model.rnn.inputs.embed_tokens.padding_idx == 0
     assert torch.equal(model(**batch).logits, expected)
     assert model(torch.tensor([[25]])).logits.isfinite().all()
 

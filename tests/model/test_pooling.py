@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_rnn_multilabel.model.pooling import LabelAttention, TextPooling, masked_softmax
+from hf_rnn_multilabel.model.pooling import Pooling, masked_softmax
 
 
 # A hole, padding on the left, none, and nothing but padding.
@@ -17,7 +17,7 @@ def draw_states(size, seed=0):
 
 def pool(build_config, name, **overrides):
     torch.manual_seed(0)
-    return TextPooling(build_config(pooling=name, **overrides))
+    return Pooling(build_config(pooling=name, **overrides))
 
 
 def test_last_takes_each_direction_where_it_ends(build_config):
@@ -64,21 +64,6 @@ def test_attention_is_the_softmax_over_the_valid_steps_alone(build_config):
         torch.testing.assert_close(features[text], expected @ valid)
 
 
-def test_label_attention_has_one_softmax_a_label(build_config):
-    states, weight = draw_states(10), torch.randn(3, 10, generator=torch.Generator().manual_seed(1))
-    torch.manual_seed(0)
-    pooling = LabelAttention(10, 3)
-    logits, attention = pooling(states, MASK, weight)
-    assert attention.shape == (4, 4, 3)
-    for text in range(3):
-        valid = states[text][MASK[text]]
-        for label in range(3):
-            scores = valid @ pooling.query.weight[label]
-            expected = scores.exp() / scores.exp().sum()
-            torch.testing.assert_close(attention[text, MASK[text], label], expected)
-            torch.testing.assert_close(logits[text, label], weight[label] @ (expected @ valid))
-
-
 def test_several_poolings_are_concatenated_in_the_order_of_the_configuration(build_config):
     states = draw_states(10)
     features, _ = pool(build_config, ["max", "label_attention", "last"])(states, MASK)
@@ -88,14 +73,13 @@ def test_several_poolings_are_concatenated_in_the_order_of_the_configuration(bui
 
 def test_a_text_without_a_valid_step_pools_to_zero_with_finite_gradients(build_config, pooling):
     states = draw_states(10).requires_grad_()
-    text_pooling = pool(build_config, pooling)
-    features, attentions = text_pooling(states, MASK)
-    logits, attention = LabelAttention(10, 3)(states, MASK, torch.ones(3, 10))
-    for value in [features, logits, attention, *attentions]:
+    module = pool(build_config, pooling)
+    features, attentions = module(states, MASK)
+    for value in [features, *attentions]:
         assert not value[3].any()
-    (features.pow(2).sum() + logits.pow(2).sum()).backward()
-    assert not states.grad[3].any()
-    for weight in [states, *text_pooling.parameters()]:
+    (features.pow(2).sum() + states.sum()).backward()
+    assert (states.grad[3] == 1).all()
+    for weight in [states, *module.parameters()]:
         assert weight.grad.isfinite().all()
 
 

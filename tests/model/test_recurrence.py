@@ -12,12 +12,13 @@ from torch.func import functional_call
 import hf_rnn_multilabel.model
 from hf_rnn_multilabel.model.recurrence import (
     LockedDropout,
+    ReadingOrders,
     RnnMultilabelDirection,
     RnnMultilabelLayer,
-    WordDropout,
-    compaction,
-    reversal,
-    take_steps,
+    gather_positions,
+    lstm_runs_in,
+    pad_right,
+    reverse_sequences,
 )
 
 
@@ -50,9 +51,9 @@ def run_cell(cell_type, weights, inputs):
 
 @settings(deadline=None, max_examples=60)
 @given(masks)
-def test_compaction_moves_the_valid_steps_to_the_front_in_their_order(rows):
-    order, places = compaction(torch.tensor(rows))
-    for row, moved, back in zip(rows, order.tolist(), places.tolist(), strict=True):
+def test_valid_positions_are_aligned_to_the_left_in_their_order(rows):
+    order, inverse = pad_right(torch.tensor(rows))
+    for row, moved, back in zip(rows, order.tolist(), inverse.tolist(), strict=True):
         valid = [step for step, is_valid in enumerate(row) if is_valid]
         assert moved[: len(valid)] == valid
         assert sorted(moved) == list(range(len(row)))
@@ -61,16 +62,38 @@ def test_compaction_moves_the_valid_steps_to_the_front_in_their_order(rows):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.integers(0, 3))
-def test_reversal_mirrors_each_text_within_its_own_length(lengths, extra):
+def test_each_sequence_is_reversed_within_its_own_length(lengths, extra):
     time = max(*lengths, 1) + extra
-    for length, steps in zip(lengths, reversal(torch.tensor(lengths), time).tolist(), strict=True):
+    for length, steps in zip(lengths, reverse_sequences(torch.tensor(lengths), time).tolist(), strict=True):
         assert steps == [*range(length - 1, -1, -1), *range(length, time)]
 
 
-def test_steps_are_taken_in_the_given_order():
-    states = torch.arange(12.0).view(2, 3, 2)
-    taken = take_steps(states, torch.tensor([[2, 0, 1], [0, 2, 2]]))
-    assert torch.equal(taken, torch.stack([states[0, [2, 0, 1]], states[1, [0, 2, 2]]]))
+def test_positions_are_gathered_in_the_given_order():
+    vectors = torch.arange(12.0).view(2, 3, 2)
+    gathered = gather_positions(vectors, torch.tensor([[2, 0, 1], [0, 2, 2]]))
+    assert torch.equal(gathered, torch.stack([vectors[0, [2, 0, 1]], vectors[1, [0, 2, 2]]]))
+    assert gather_positions(vectors, None) is vectors
+
+
+@settings(deadline=None, max_examples=60)
+@given(masks)
+def test_both_directions_read_the_valid_positions_first_and_give_them_back(rows):
+    mask = torch.tensor(rows)
+    orders = ReadingOrders.of(mask)
+    positions = torch.arange(mask.shape[1]).expand(mask.shape).unsqueeze(-1)
+    assert orders.lengths.tolist() == [sum(row) for row in rows]
+    for order, step in [(orders.forward, 1), (orders.backward, -1)]:
+        read = gather_positions(positions, order.positions)
+        assert torch.equal(gather_positions(read, order.inverse), positions)
+        for row, found in zip(rows, read.squeeze(-1).tolist(), strict=True):
+            valid = [position for position, is_valid in enumerate(row) if is_valid]
+            assert found[: len(valid)] == valid[::step]
+
+
+def test_nothing_is_moved_where_the_padding_is_right_already():
+    padded_right = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]]).bool()
+    assert ReadingOrders.of(padded_right).forward == (None, None)
+    assert ReadingOrders.of(padded_right.flip(1)).forward.positions is not None
 
 
 @pytest.mark.parametrize("lengths", [[6, 6, 6], [6, 2, 1], [1, 4, 6], [0, 6, 0], [3, 3, 3], [0, 0, 0]], ids=str)
@@ -109,7 +132,7 @@ def test_a_layer_equals_the_packed_module_of_torch(build_config, cell_type, bidi
     packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True)
     expected, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
     valid = (torch.arange(6) < lengths[:, None]).unsqueeze(-1)
-    torch.testing.assert_close(layer(inputs, lengths, reversal(lengths, 6)) * valid, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(layer(inputs, ReadingOrders.of(valid.squeeze(-1))), expected, atol=1e-6, rtol=0)
 
 
 def test_nothing_is_packed_in_the_source():
@@ -127,21 +150,11 @@ def test_locked_dropout_has_one_mask_for_all_steps_of_a_text():
     assert 0.3 < (dropped[:, 0] == 0).float().mean() < 0.5
 
 
-def test_word_dropout_drops_whole_steps_and_keeps_the_others_as_they_are():
-    torch.manual_seed(0)
-    states = torch.randn(8, 40, 3)
-    dropped = WordDropout(0.4).train()(states)
-    lost = (dropped == 0).all(-1)
-    assert 0.3 < lost.float().mean() < 0.5
-    assert torch.equal(dropped[~lost], states[~lost])
-
-
-@pytest.mark.parametrize("dropout", [LockedDropout, WordDropout])
-def test_dropout_is_active_in_training_alone(dropout):
-    states = torch.randn(3, 4, 5)
-    assert torch.equal(dropout(0.9).eval()(states), states)
-    assert torch.equal(dropout(0.0).train()(states), states)
-    assert not torch.equal(dropout(0.9).train()(states), states)
+def test_locked_dropout_is_active_in_training_alone():
+    vectors = torch.randn(3, 4, 5)
+    assert torch.equal(LockedDropout(0.9).eval()(vectors), vectors)
+    assert torch.equal(LockedDropout(0.0).train()(vectors), vectors)
+    assert not torch.equal(LockedDropout(0.9).train()(vectors), vectors)
 
 
 def test_recurrent_dropout_drops_weights_in_training_alone_and_once_for_all_steps(build_config, cell_type):
@@ -192,22 +205,22 @@ def attend(scores, states):
 
 def tag_text(model, ids):
     """(time,) -> (labels,)."""
-    terms = [7 + token for token in ids.tolist()]
-    terms += [(first * 1_000_003 + second) % 7 for first, second in itertools.pairwise(ids.tolist())]
-    bag = model.bag.bias + model.bag.weight[terms].sum(0) / max(len(terms), 1) ** 0.5
-    share = model.config.bag_weight * model.bag.shrinkage
-    return (1 - share) * correlate(model.label_correlation, head_of(model, ids)) + share * bag
+    ngrams = [7 + token for token in ids.tolist()]
+    ngrams += [(first * 1_000_003 + second) % 7 for first, second in itertools.pairwise(ids.tolist())]
+    wide = model.wide.bias + model.wide.weight[ngrams].sum(0) / max(len(ngrams), 1) ** 0.5
+    weight = model.wide.mixing_weights
+    return (1 - weight) * correlate(model.label_correlation, head_of(model, ids)) + weight * wide
 
 
 def head_of(model, ids):
     """(time,) -> (labels,)."""
     if len(ids) == 0:
         return model.classifier.bias
-    states, hidden = read_text(model, model.rnn.embed_tokens(ids)), model.config.hidden_size
+    states, hidden = read_text(model, model.rnn.inputs.embed_tokens(ids)), model.config.hidden_size
     logits = []
     for label in range(model.num_labels):
         features = []
-        for name in sorted(model.config.poolings, key="label_attention".__eq__):
+        for name in model.config.poolings:
             if name == "last":
                 features += [states[-1, :hidden], states[0, hidden:]]
             elif name == "mean":
@@ -217,9 +230,12 @@ def head_of(model, ids):
             elif name == "attention":
                 attention = model.pooling.attention
                 features.append(attend(attention.query(torch.tanh(attention.projection(states))).flatten(), states))
-            else:
-                features.append(attend(states @ model.label_attention.query.weight[label], states))
-        logits.append(model.classifier.weight[label] @ torch.cat(features) + model.classifier.bias[label])
+        features = torch.cat(features) if features else states.new_zeros(0)
+        logit = model.classifier.weight[label] @ features + model.classifier.bias[label]
+        if model.label_attention is not None:
+            query, classifier = model.label_attention.query.weight[label], model.label_attention.classifier.weight[label]
+            logit = logit + classifier @ attend(states @ query, states)
+        logits.append(logit)
     return torch.stack(logits)
 
 
@@ -296,7 +312,7 @@ def test_pain_16_logits_and_gradients_equal_those_of_bare_cells_text_by_text(
 def test_pain_22_what_stands_at_padding_reaches_neither_logits_nor_gradients(
     build_tagger, cell_type, bidirectional, pooling, rows
 ):
-    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling, bag_weight=0)
+    model = build_tagger(cell_type=cell_type, bidirectional=bidirectional, pooling=pooling, num_bigram_buckets=None)
     mask = torch.tensor(rows)
     embeddings = torch.randn(*mask.shape, 6, generator=torch.Generator().manual_seed(0))
     loud = torch.where(mask.bool().unsqueeze(-1), embeddings, 1e4).requires_grad_()
@@ -327,11 +343,12 @@ def test_the_mask_may_be_of_any_type_and_none_means_all_steps(build_tagger, batc
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
 def test_a_batch_of_empty_texts_has_the_logits_of_the_bias(build_tagger, cell_type, pooling, dtype):
-    model = build_tagger(cell_type=cell_type, pooling=pooling, label_correlation_size=0, bag_weight=0)
+    model = build_tagger(cell_type=cell_type, pooling=pooling, label_correlation_size=0, num_bigram_buckets=None)
     empty = torch.zeros(2, 0, dtype=dtype)  # a tokenizer gives an empty text's ids as float
     outputs = model(empty, empty, output_hidden_states=True)
     torch.testing.assert_close(outputs.logits, model.classifier.bias.expand(2, -1))
-    assert [states.shape for states in outputs.hidden_states] == [(2, 0, 6), (2, 0, 10), (2, 0, 10)]
+    assert [states.shape for states in outputs.hidden_states] == [(2, 1, 6), (2, 1, 10), (2, 1, 10)]
+    assert not any(states.any() for states in outputs.hidden_states)
 
 
 # The net of the article: one layer, one direction, the last state
@@ -362,7 +379,7 @@ ARTICLE = {"rnn": article_rnn, "gru": article_gru, "lstm": article_lstm}
 
 def test_the_net_of_the_article_equals_its_equations(build_tagger, gradients, batch, cell_type):
     simple = {"bidirectional": False, "num_hidden_layers": 1, "pooling": "last", "label_correlation_size": 0}
-    simple["bag_weight"] = 0
+    simple["num_bigram_buckets"] = None
     model = build_tagger(cell_type=cell_type, **simple)
     direction, labels = model.rnn.layers[0].forward_direction, batch["labels"].clamp(min=0)
     recurrent = direction.weight_ih, direction.weight_hh, direction.bias_ih, direction.bias_hh
@@ -371,7 +388,7 @@ def test_the_net_of_the_article_equals_its_equations(build_tagger, gradients, ba
     for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
         h = c = torch.zeros(5)
         for token in ids[: mask.sum()]:
-            h, c = ARTICLE[cell_type](model.rnn.embed_tokens.weight[token], h, c, *recurrent)
+            h, c = ARTICLE[cell_type](model.rnn.inputs.embed_tokens.weight[token], h, c, *recurrent)
         logits.append(model.classifier.weight @ h + model.classifier.bias)
     z = torch.stack(logits)
     s = 1 / (1 + torch.exp(-z))

@@ -21,17 +21,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def row(model, thresholds, value):
-    return {"model": model, "thresholds": thresholds} | dict.fromkeys(
-        ("f1_micro", "f1_macro", "precision_at_1", "precision_at_5"), value
-    )
+    names = ("f1_micro", "f1_macro", "precision_at_1", "precision_at_5")
+    return MetricRow(model=model, thresholds=thresholds, metrics=dict.fromkeys(names, value))
 
 
 def write_cell(folder: Path, value: float, **more) -> None:
     """A finished cell: its own three rows, the linear model's behind them."""
     folder.mkdir(parents=True)
-    own = [row("this model", kind, value + i / 100) for i, kind in enumerate(("0.5", "one for all", "one per label"))]
-    rows = [*own, row("TF-IDF + LR", "one for all", 0.99)]
-    (folder / "metrics.json").write_text(json.dumps({"validation": rows, "test": rows, "train_seconds": 90} | more))
+    kinds = ("0.5", "global threshold", "per-label thresholds")
+    own = [row("this model", kind, value + i / 100) for i, kind in enumerate(kinds)]
+    rows = [*own, row("TF-IDF + LR", "global threshold", 0.99)]
+    RunInfo(name="cell", results={"validation": rows, "test": rows}, other_seconds=90, **more).save(folder)
 
 
 @pytest.fixture
@@ -70,7 +70,9 @@ def test_the_table_of_the_readme_is_a_part_of_it_with_the_rivals_and_the_best_ne
 
 
 def test_a_retrained_net_has_the_time_of_both_trainings_and_no_validation_figures(tmp_path):
-    write_cell(tmp_path / "lamps" / "retrained" / "0", 0.5, retraining={"seconds": 30})
+    write_cell(
+        tmp_path / "lamps" / "retrained" / "0", 0.5, retraining=RetrainingInfo(rows=9, epochs=1, steps=1, seconds=30)
+    )
     write_cell(tmp_path / "lamps" / "embeddings" / "0", 0.5)
     once, twice = cells = quality.collect(tmp_path)
     assert [cell["train_seconds"] for cell in cells] == [90, 120]

@@ -1,27 +1,25 @@
-"""Rows whose words stand for labels, small models of another kind, and what runs a script and reads what it left."""
+"""Rows whose words stand for labels, small models of another kind, and what runs a command and reads what it left."""
 
 import csv
 import gzip
 import json
 import random
-import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from unittest import mock
 
 import numpy as np
 import torch
-import train
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel
 
 from hf_rnn_multilabel.data import train_tokenizer
+from hf_rnn_multilabel.hub.run_info import RunInfo
 
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
 WORDS = ["lamp", "desk", "wood", "garden", "chair", "blue", "tree", "light", "pen", "oak"]
 LABELS = ["lighting", "office", "timber"]
-SHORT = ["--per_device_train_batch_size", "16", "--num_train_epochs", "1", "--use_cpu", "--disable_tqdm", "true"]
+SHORT = ["--per_device_train_batch_size", "16", "--num_train_epochs", "1", "--use_cpu"]
 SMALL = ["--hidden_size", "8", "--embedding_size", "8", *SHORT]
 # Settings of `make_bert` with which the logits differ from text to text.
 WIDE = {"hidden_size": 32, "intermediate_size": 32, "initializer_range": 0.2}
@@ -60,19 +58,20 @@ def read_jsonl(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def run(module: ModuleType, *arguments) -> None:
-    with mock.patch.object(sys, "argv", [module.__name__, *map(str, arguments)]):
-        module.main()
+def run(command: str, *arguments) -> None:
+    """Run a subcommand; its errors are raised."""
+    import_module(f"hf_rnn_multilabel.cli.{command}").main([str(argument) for argument in arguments])
 
 
-def run_train(output_dir: Path, *arguments) -> dict:
-    """What metrics.json holds."""
-    run(train, "--output_dir", output_dir, *SMALL, *arguments)
-    return metrics_of(output_dir)
+def run_train(output_dir: Path, *arguments) -> RunInfo:
+    """Train a small model, and return what metrics.json holds."""
+    run("train", "--output_dir", output_dir, *SMALL, *arguments)
+    return RunInfo.load(output_dir)
 
 
-def metrics_of(folder: Path) -> dict:
-    return json.loads((folder / "metrics.json").read_text())
+def rows_of(info: RunInfo, split: str) -> dict[tuple[str, str], dict[str, float]]:
+    """The metrics of a split by model and thresholds."""
+    return {(row.model, row.thresholds): row.metrics for row in info.results[split]}
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:

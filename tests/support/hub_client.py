@@ -1,18 +1,15 @@
-"""Run by test_hub.py in processes of their own, each with its own cache, token and Hub.
+"""Run by hub_process.py in processes of their own, each with its own cache, token and Hub.
 
     python hub_client.py [--without_the_package]
 
 Reads calls as lines of JSON, {"name": ..., "arguments": {...}, "environment": {...}}, and answers each with a line:
-{"result": ...} or {"error": its class and message}, and "waits", the seconds before each retry. Everything else that
-is printed goes to standard error.
+{"result": ...} or {"error": its class and message}. Everything else that is printed goes to standard error.
 """
 
 import json
 import os
 import sys
 import traceback
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -24,11 +21,10 @@ if "--without_the_package" in sys.argv:
     # Makes the package absent as it is imported.
     import loading_without_the_package  # noqa: F401
 else:
-    from hf_rnn_multilabel.hub import push as hub
+    from hf_rnn_multilabel.hub.push import push_to_hub
 
 import huggingface_hub  # noqa: E402
 import torch  # noqa: E402
-from huggingface_hub.utils import _http  # noqa: E402
 from transformers import (  # noqa: E402
     AutoConfig,
     AutoModel,
@@ -40,15 +36,12 @@ from transformers import (  # noqa: E402
 )
 
 
-waits: list[float] = []
-# The client counts its retries and would wait before each; the tests need not.
-_http.time = SimpleNamespace(sleep=waits.append)
 torch.set_num_threads(1)
 TRUSTED = {"trust_remote_code": True}
 
 
 def push(folder: str, repo_id: str, **arguments) -> dict:
-    commit = hub.push(folder, repo_id, **arguments)
+    commit = push_to_hub(folder, repo_id, **arguments)
     return {"oid": commit.oid, "pr_url": commit.pr_url}
 
 
@@ -64,13 +57,6 @@ def upload_folder(folder: str, repo_id: str, repo_type: str) -> None:
     huggingface_hub.upload_folder(
         folder_path=folder, repo_id=repo_id, repo_type=repo_type, ignore_patterns=["__pycache__/*"]
     )
-
-
-def push_dataset(rows: dict[str, list[dict]], repo_id: str) -> None:
-    from datasets import Dataset, DatasetDict
-
-    splits = {split: Dataset.from_list(part) for split, part in rows.items()}
-    DatasetDict(splits).push_to_hub(repo_id, private=True)
 
 
 def compute_metric(name: str, **arguments) -> dict:
@@ -102,23 +88,13 @@ def pull(name: str, texts: list[str], revision: str | None = None) -> dict[str, 
     }
 
 
-def list_files(repo_id: str) -> list[str]:
-    return huggingface_hub.list_repo_files(repo_id)
-
-
 def run_code_of_card(repo_id: str) -> None:
     card = huggingface_hub.ModelCard.load(repo_id).text
     code = card.split("```python\n")[1].split("```")[0]
     exec(compile(code, "README.md", "exec"), {})
 
 
-def snapshot(repo_id: str, revision: str | None = None) -> list[str]:
-    """The files of a download, by path."""
-    folder = Path(huggingface_hub.snapshot_download(repo_id, revision=revision))
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def fine_tune(name: str, texts: list[str], output: str, push_to: str, keep_card: bool = False) -> str:
+def fine_tune(name: str, texts: list[str], output: str, push_to: str) -> str:
     """One step of the stock Trainer, which pushes; what is returned is the revision."""
     model = AutoModelForSequenceClassification.from_pretrained(name, **TRUSTED)
     tokenizer = AutoTokenizer.from_pretrained(name, **TRUSTED)
@@ -135,24 +111,21 @@ def fine_tune(name: str, texts: list[str], output: str, push_to: str, keep_card:
         disable_tqdm=True,
     )
     trainer = Trainer(model, arguments, train_dataset=rows, processing_class=tokenizer)
-    if keep_card:
-        hub.keep_card(trainer)
     trainer.train()
     return trainer.push_to_hub().oid
 
 
 def answer(call: dict) -> dict:
-    waits.clear()
     changed = {name: value for name, value in call["environment"].items() if value is not None}
     removed = [name for name, value in call["environment"].items() if value is None]
     with mock.patch.dict(os.environ, changed):
         for name in removed:
             os.environ.pop(name, None)
         try:
-            return {"result": globals()[call["name"]](**call["arguments"]), "waits": waits}
+            return {"result": globals()[call["name"]](**call["arguments"])}
         except Exception as error:
             traceback.print_exc()
-            return {"error": f"{type(error).__name__}: {error}", "waits": waits}
+            return {"error": f"{type(error).__name__}: {error}"}
 
 
 if __name__ == "__main__":

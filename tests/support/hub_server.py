@@ -13,7 +13,6 @@ import json
 import re
 import secrets
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha1, sha256
@@ -96,14 +95,12 @@ class Request(NamedTuple):
 
 @dataclass
 class Fault:
-    """What befalls the next `times` requests whose "METHOD path" holds the regular expression `pattern`."""
+    """What befalls each request whose "METHOD path" holds the regular expression `pattern`."""
 
     pattern: str
     status: int | None = None
-    times: int = 10**9
     headers: dict[str, str] = field(default_factory=dict)
     drop: bool = False  # in the middle of the request's body
-    delay: float = 0  # seconds
 
 
 @dataclass(frozen=True)
@@ -211,12 +208,7 @@ class HubServer:
         self.faults.append(Fault(pattern, **fault))
 
     def fault_for(self, line: str) -> Fault:
-        with self._lock:
-            for fault in self.faults:
-                if fault.times > 0 and re.search(fault.pattern, line):
-                    fault.times -= 1
-                    return fault
-        return Fault("")
+        return next((fault for fault in self.faults if re.search(fault.pattern, line)), Fault(""))
 
     def answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
         url = urlsplit(target)
@@ -439,7 +431,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.log.append(Logged(self.command, self.path, 0))
             self.close_connection = True
             return
-        time.sleep(fault.delay)
         if fault.status is None:
             answer = self.hub.answer(self.command, self.path, self.headers, body)
         else:

@@ -99,7 +99,7 @@ def main(root: Path) -> dict:
             logits = masked_lm(**tokenizer(texts, padding=True, return_tensors="pt")).logits
         found["masked_lm"][name] = {
             "class": type(masked_lm).__name__,
-            "is_tied": masked_lm.decoder.weight is masked_lm.rnn.embed_tokens.weight,
+            "is_tied": masked_lm.decoder.weight is masked_lm.rnn.inputs.embed_tokens.weight,
             "is_equal": torch.equal(logits, expected["token_logits"]),
         }
         masked_lm.save_pretrained(root / again)

@@ -1,4 +1,4 @@
-"""Files of rows, and the folders that are trained once for all tests of the scripts."""
+"""Files of rows, and the folders that are trained once for all tests of the commands."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def train_and_validation(files) -> list[str]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, files, train_and_validation) -> Path:
-    """A folder as the script leaves it, of a net that tells the labels apart."""
+    """A folder as the command leaves it, of a model that tells the labels apart."""
     folder = tmp_path_factory.mktemp("models") / "trained"
     more = ["--num_train_epochs", "12", "--learning_rate", "0.03", "--linear_baseline"]
     more += ["--pooling", "attention", "max", "label_attention"]
@@ -45,3 +45,9 @@ def retrained(tmp_path_factory, retraining) -> Path:
 def bert(tmp_path_factory) -> Path:
     """A small model of another kind with its tokenizer."""
     return make_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture
+def kept_checkpoints(monkeypatch):
+    """A run that keeps its own folder when it has finished."""
+    monkeypatch.setattr("hf_rnn_multilabel.training.folder.shutil.rmtree", lambda *args, **kwargs: None)

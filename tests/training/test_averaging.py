@@ -147,13 +147,13 @@ def test_without_evaluation_and_checkpoints_the_last_average_is_kept(train, buil
 
 def test_frozen_weights_and_buffers_stay_as_they_are(build_trainer, build_tagger, rows):
     model = build_tagger(label_frequencies={"LABEL_0": 0.1}, positive_weights="balanced")
-    model.rnn.embed_tokens.requires_grad_(False)
-    embeddings, factors = model.rnn.embed_tokens.weight.clone(), model.positive_weights.clone()
+    model.rnn.inputs.embed_tokens.requires_grad_(False)
+    embeddings, factors = model.rnn.inputs.embed_tokens.weight.clone(), model.positive_weights.clone()
     classifier = model.classifier.weight.clone()
     trainer = build_trainer(model, rows, max_steps=4)
     trainer.add_callback(WeightAveraging(0.9))
     trainer.train()
-    assert torch.equal(model.rnn.embed_tokens.weight, embeddings) and torch.equal(model.positive_weights, factors)
+    assert torch.equal(model.rnn.inputs.embed_tokens.weight, embeddings) and torch.equal(model.positive_weights, factors)
     assert not torch.equal(model.classifier.weight, classifier)
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from datasets import Dataset
 from helpers import LABELS, WORDS, logits_by_hand, make_rows, make_teacher
-from huggingface_hub.errors import StrictDataclassError
 from scipy.special import expit
 from torch import nn
 from transformers import (
@@ -19,13 +18,20 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
-    Trainer,
     TrainingArguments,
 )
 
 from hf_rnn_multilabel.data import train_tokenizer
-from hf_rnn_multilabel.model.losses import binary_cross_entropy, distillation, labels_from_teacher
-from hf_rnn_multilabel.training.distillation import add_teacher, compute_logits, label_order
+from hf_rnn_multilabel.inference.logits import compute_logits
+from hf_rnn_multilabel.model.losses import binary_cross_entropy
+from hf_rnn_multilabel.training.distillation import Distillation, add_teacher_logits, label_order
+from hf_rnn_multilabel.training.trainer import TaggerTrainer
+from hf_rnn_multilabel.training.objectives import (
+    check_distillation,
+    distillation,
+    distilled_loss,
+    labels_from_teacher,
+)
 
 
 LOGITS = torch.tensor([[0.3, -1.2, 2.0], [-0.4, 0.0, 5.0]])
@@ -62,7 +68,7 @@ def test_the_parts_of_a_batch_sum_to_the_loss_of_the_whole():
     torch.testing.assert_close(sum(parts), distillation(LOGITS, TEACHER, 2))
 
 
-def test_an_unknown_label_is_the_teachers_score():
+def test_an_ignored_label_is_the_teachers_score():
     labels = torch.tensor([[1, 0, -100], [-100, -100, -100]])
     scores = TEACHER.sigmoid()
     expected = torch.tensor([[1, 0, scores[0, 2]], scores[1].tolist()])
@@ -71,21 +77,27 @@ def test_an_unknown_label_is_the_teachers_score():
     torch.testing.assert_close(labels_from_teacher(labels.clamp(min=0), TEACHER, 6), labels.clamp(min=0).float())
 
 
-def test_unknown_labels_that_are_not_counted_are_refused_in_words():
+def test_ignored_labels_that_are_not_counted_are_refused_in_words():
     with pytest.raises(
-        ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the teacher's"
+        ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"
     ):
         labels_from_teacher(torch.tensor([[1.0, 0, 0], [0, -100, 0]]), TEACHER, 5)
 
 
 def test_logits_of_another_shape_are_refused_in_words(build_tagger, batch):
     with pytest.raises(ValueError, match=r"`teacher_logits` has the shape \(3, 2\), the logits \(3, 3\)"):
-        build_tagger()(**batch, teacher_logits=torch.zeros(3, 2))
+        compute_loss(build_tagger(), batch | {"teacher_logits": torch.zeros(3, 2)})
     with pytest.raises(ValueError, match=r"`labels` has the shape \(3, 1\), `teacher_logits` \(3, 3\)"):
-        build_tagger()(**batch | {"labels": torch.zeros(3, 1)}, teacher_logits=torch.zeros(3, 3))
+        compute_loss(build_tagger(), batch | {"labels": torch.zeros(3, 1), "teacher_logits": torch.zeros(3, 3)})
 
 
-# The loss of the net
+# The loss of the model
+
+
+def compute_loss(model, inputs, **settings):
+    inputs = dict(inputs)
+    labels, teacher_logits = inputs.pop("labels", None), inputs.pop("teacher_logits")
+    return distilled_loss(model, model(**inputs).logits, labels, teacher_logits, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -95,68 +107,61 @@ def taught(batch):
     return batch | {"labels": batch["labels"].clamp(min=0), "teacher_logits": teacher_logits}
 
 
-def test_without_a_teacher_or_without_its_weight_the_loss_is_the_plain_one_to_the_bit(build_tagger, batch, taught):
-    settings = {"positive_weights": 3, "distillation_temperature": 2}
-    plain = build_tagger(positive_weights=3)(**batch).loss
-    assert torch.equal(build_tagger(**settings, distillation_weight=0.7)(**batch).loss, plain)
-    plain = build_tagger(positive_weights=3)(**batch | {"labels": taught["labels"]}).loss
-    assert torch.equal(build_tagger(**settings, distillation_weight=0)(**taught).loss, plain)
-    assert not torch.equal(build_tagger(**settings, distillation_weight=0.1)(**taught).loss, plain)
+def test_without_its_weight_the_loss_is_the_plain_one_to_the_bit(build_tagger, taught):
+    model = build_tagger(positive_weights=3)
+    plain = model(**{name: value for name, value in taught.items() if name != "teacher_logits"}).loss
+    assert torch.equal(compute_loss(model, taught, weight=0, temperature=2), plain)
+    assert not torch.equal(compute_loss(model, taught, weight=0.1, temperature=2), plain)
 
 
 def test_with_the_whole_weight_the_labels_do_not_count(build_tagger, taught):
-    model = build_tagger(distillation_weight=1, distillation_temperature=2)
-    outputs = model(**taught)
-    torch.testing.assert_close(outputs.loss, distillation(outputs.logits, taught["teacher_logits"], 2))
-    torch.testing.assert_close(model(**taught | {"labels": 1 - taught["labels"]}).loss, outputs.loss)
+    model, settings = build_tagger(), {"weight": 1, "temperature": 2}
+    logits = model(taught["input_ids"], taught["attention_mask"]).logits
+    loss = compute_loss(model, taught, **settings)
+    torch.testing.assert_close(loss, distillation(logits, taught["teacher_logits"], 2))
+    torch.testing.assert_close(compute_loss(model, taught | {"labels": 1 - taught["labels"]}, **settings), loss)
 
 
 def test_the_weight_stands_between_the_objective_and_the_teacher(build_tagger, taught):
-    model = build_tagger(distillation_weight=0.3, distillation_temperature=2, positive_weights=3)
-    outputs = model(**taught)
-    objective = binary_cross_entropy(outputs.logits, taught["labels"], torch.tensor(3.0))
-    expected = 0.7 * objective + 0.3 * distillation(outputs.logits, taught["teacher_logits"], 2)
-    torch.testing.assert_close(outputs.loss, expected)
+    model = build_tagger(positive_weights=3)
+    logits = model(taught["input_ids"], taught["attention_mask"]).logits
+    objective = binary_cross_entropy(logits, taught["labels"], torch.tensor(3.0))
+    expected = 0.7 * objective + 0.3 * distillation(logits, taught["teacher_logits"], 2)
+    torch.testing.assert_close(compute_loss(model, taught, weight=0.3, temperature=2), expected)
 
 
 @pytest.mark.parametrize("weight", [0, 0.3, 1])
 def test_a_text_without_labels_weighs_as_much_as_one_with_them(build_tagger, taught, weight):
-    model = build_tagger(distillation_weight=weight)
+    model = build_tagger()
     labels = taught["labels"].clone()
     labels[1] = -100
-    outputs = model(**taught | {"labels": labels})
+    logits = model(taught["input_ids"], taught["attention_mask"]).logits
     scores = taught["teacher_logits"].sigmoid()
     targets = (1 - weight) * labels + weight * scores
     targets[1] = scores[1]
-    torch.testing.assert_close(outputs.loss, nn.BCEWithLogitsLoss()(outputs.logits, targets))
-    alone = model(**{name: value for name, value in taught.items() if name != "labels"})
-    torch.testing.assert_close(alone.loss, nn.BCEWithLogitsLoss()(alone.logits, scores))
-
-
-def test_padding_does_not_change_the_loss_with_a_teacher(build_tagger, taught):
-    model = build_tagger()
-    padding = torch.zeros(3, 4, dtype=torch.long)
-    padded = taught | {name: torch.cat([padding, taught[name]], 1) for name in ("input_ids", "attention_mask")}
-    torch.testing.assert_close(model(**padded).loss, model(**taught).loss, atol=1e-6, rtol=0)
+    loss = compute_loss(model, taught | {"labels": labels}, weight=weight)
+    torch.testing.assert_close(loss, nn.BCEWithLogitsLoss()(logits, targets))
+    alone = compute_loss(model, {name: value for name, value in taught.items() if name != "labels"}, weight=weight)
+    torch.testing.assert_close(alone, nn.BCEWithLogitsLoss()(logits, scores))
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("weight", "temperature", "named"),
     [
-        ({"distillation_weight": 1.1}, "`distillation_weight` is 1.1"),
-        ({"distillation_weight": -1}, "`distillation_weight` is -1"),
-        ({"distillation_weight": math.nan}, "`distillation_weight` is nan"),
-        ({"distillation_temperature": 0}, "`distillation_temperature` is 0"),
-        ({"distillation_temperature": math.inf}, "`distillation_temperature` is inf"),
+        (1.1, 1, "`distillation_weight` is 1.1"),
+        (-1, 1, "`distillation_weight` is -1"),
+        (math.nan, 1, "`distillation_weight` is nan"),
+        (0.5, 0, "`distillation_temperature` is 0"),
+        (0.5, math.inf, "`distillation_temperature` is inf"),
     ],
     ids=str,
 )
-def test_a_weight_or_a_temperature_out_of_range_is_refused(build_config, given, named):
-    with pytest.raises(StrictDataclassError, match=named):
-        build_config(**given)
+def test_a_weight_or_a_temperature_out_of_range_is_refused(weight, temperature, named):
+    with pytest.raises(ValueError, match=named):
+        check_distillation(weight, temperature)
 
 
-# With the stock Trainer
+# With the Trainer
 
 
 def encoded_rows(unlabelled: tuple[int, ...] = ()) -> Dataset:
@@ -175,8 +180,10 @@ def tokenizer():
     return train_tokenizer([" ".join(WORDS)] * 2)
 
 
-def trained(folder: Path, model, rows: Dataset, tokenizer, accumulation: int = 1) -> tuple[dict, Trainer]:
-    """What one step of a stock Trainer changes."""
+def trained(
+    folder: Path, model, rows: Dataset, tokenizer, accumulation: int = 1, **settings
+) -> tuple[dict, DistillationTrainer]:
+    """What one step changes."""
     before = copy.deepcopy(model.state_dict())
     args = TrainingArguments(
         str(folder),
@@ -191,28 +198,30 @@ def trained(folder: Path, model, rows: Dataset, tokenizer, accumulation: int = 1
         use_cpu=True,
         disable_tqdm=True,
     )
-    trainer = Trainer(model, args, train_dataset=rows, eval_dataset=encoded_rows(), processing_class=tokenizer)
+    data = {"train_dataset": rows, "eval_dataset": encoded_rows(), "processing_class": tokenizer}
+    trainer = TaggerTrainer(model, args, **data, **settings)
     trainer.train()
     return {name: weight - before[name] for name, weight in model.state_dict().items()}, trainer
 
 
 def test_four_accumulated_batches_with_unlabelled_texts_train_as_one(tmp_path, build_tagger, tokenizer):
     logits = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    rows = add_teacher(encoded_rows(unlabelled=(1, 2, 6)), logits)
+    rows = add_teacher_logits(encoded_rows(unlabelled=(1, 2, 6)), logits)
     # T is not 1, so that the column, and not the labels that the teacher gave, is seen to be used.
     settings = {"distillation_weight": 0.3, "distillation_temperature": 2}
-    once, four = (trained(tmp_path, build_tagger(**settings), rows, tokenizer, parts)[0] for parts in (1, 4))
+    once, four = (trained(tmp_path, build_tagger(), rows, tokenizer, parts, **settings)[0] for parts in (1, 4))
     torch.testing.assert_close(four, once, atol=1e-6, rtol=1e-4)
 
-    model = build_tagger(**settings)
+    model = build_tagger()
     inputs = tokenizer.pad(rows.select_columns(["input_ids", "attention_mask"]).to_dict(), return_tensors="pt")
     labels, teacher_logits = torch.tensor(rows["labels"][:]), torch.tensor(logits)
-    model(**inputs, labels=labels, teacher_logits=teacher_logits).loss.backward()
+    inputs |= {"labels": labels, "teacher_logits": teacher_logits}
+    compute_loss(model, inputs, weight=0.3, temperature=2).backward()
     torch.testing.assert_close(once["classifier.weight"], -model.classifier.weight.grad, atol=1e-6, rtol=1e-4)
 
 
 def test_rows_without_the_column_are_evaluated_by_their_labels_alone(tmp_path, build_tagger, tokenizer):
-    rows = add_teacher(encoded_rows(), np.ones((8, 3), np.float32))
+    rows = add_teacher_logits(encoded_rows(), np.ones((8, 3), np.float32))
     _, trainer = trained(tmp_path, build_tagger(), rows, tokenizer)
     output = trainer.predict(encoded_rows())
     expected = binary_cross_entropy(torch.tensor(output.predictions), torch.tensor(output.label_ids)).item()
@@ -225,11 +234,11 @@ def test_a_student_learns_the_teachers_decision_from_its_logits_alone(build_tagg
     inputs = torch.randint(1, 20, (60, 4))
     teacher_logits = torch.stack([inputs[:, 0] > limit for limit in (5, 10, 15)], 1).float() * 6 - 3
     truth = {"unknown": torch.full((60, 3), -100), "wrong": teacher_logits < 0, "none": None}[labels]
-    model = build_tagger(distillation_weight=1, distillation_temperature=2)
+    model = build_tagger()
     optimizer = torch.optim.Adam(model.parameters(), 0.02)
     for _ in range(100):
         optimizer.zero_grad()
-        model(inputs, labels=truth, teacher_logits=teacher_logits).loss.backward()
+        distilled_loss(model, model(inputs).logits, truth, teacher_logits, weight=1, temperature=2).backward()
         optimizer.step()
     assert ((model(inputs).logits > 0) == (teacher_logits > 0)).float().mean() > 0.98
 
@@ -280,7 +289,7 @@ def test_a_teacher_is_a_column_and_fills_what_is_unknown():
     rows = encoded_rows(unlabelled=(1, 6)).select([6, 0, 1])
     rows = rows.cast_column("labels", datasets.List(datasets.Value("float32"), length=3))
     logits = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
-    found = add_teacher(rows, logits)
+    found = add_teacher_logits(rows, logits)
     assert found["id"][:] == ["6", "0", "1"] and found.features["labels"] == rows.features["labels"]
     np.testing.assert_array_equal(found["teacher_logits"][:], logits)
     np.testing.assert_allclose(found["labels"][:], [expit(logits[0]), rows["labels"][1], expit(logits[2])], rtol=1e-6)
@@ -289,8 +298,8 @@ def test_a_teacher_is_a_column_and_fills_what_is_unknown():
 def test_logits_that_cannot_teach_are_refused_in_words():
     logits = np.zeros((8, 3), np.float32)
     with pytest.raises(ValueError, match=r"have the shape \(7, 3\), the labels \(8, 3\)"):
-        add_teacher(encoded_rows(), logits[:7])
+        add_teacher_logits(encoded_rows(), logits[:7])
     for wrong in (np.nan, np.inf):
         logits[5, 1] = wrong
         with pytest.raises(ValueError, match=r"1 rows have a teacher's logit that is not finite, as row 5"):
-            add_teacher(encoded_rows(), logits)
+            add_teacher_logits(encoded_rows(), logits)

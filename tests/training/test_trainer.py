@@ -29,7 +29,7 @@ def test_the_first_step_of_the_embeddings_is_shorter_by_the_factor_and_that_of_t
     scaled = train(build_tagger, build_trainer, rows, 0.1, max_steps=1).model.state_dict()
     for name, weight in start.items():
         weight = weight.detach()
-        share = 0.1 if name == "rnn.embed_tokens.weight" else 1.0
+        share = 0.1 if name == "rnn.inputs.embed_tokens.weight" else 1.0
         assert (whole[name] - weight).abs().max() > 1e-4
         torch.testing.assert_close(scaled[name] - weight, share * (whole[name] - weight), atol=2e-7, rtol=0)
 
@@ -46,12 +46,12 @@ def test_the_factor_0_leaves_the_embeddings_as_they_are(build_tagger, build_trai
     model = train(build_tagger, build_trainer, rows, 0.0).model
     start = build_tagger().state_dict()
     unchanged = {name for name, weight in model.named_parameters() if torch.equal(weight, start[name])}
-    assert unchanged == {"rnn.embed_tokens.weight"}
+    assert unchanged == {"rnn.inputs.embed_tokens.weight"}
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.1])
 def test_every_net_that_a_search_tries_has_its_embeddings_at_the_rate(build_tagger, build_trainer, rows, factor):
-    start = build_tagger().state_dict()["rnn.embed_tokens.weight"]
+    start = build_tagger().state_dict()["rnn.inputs.embed_tokens.weight"]
     trainer = build_trainer(None, rows, model_init=lambda: build_tagger().train(), **STEPS | {"max_steps": 1})
     scale_embedding_rate(trainer, factor)
     whole = train(build_tagger, build_trainer, rows, 1.0, max_steps=1).model.get_input_embeddings().weight - start

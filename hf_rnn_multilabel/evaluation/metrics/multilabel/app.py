@@ -1,4 +1,4 @@
-"""The metric as a Space: give predictions and truth as JSON, read the scores."""
+"""The metric as a Space: give predictions and references as JSON, read the metrics."""
 
 import json
 from pathlib import Path
@@ -21,9 +21,9 @@ demo = gr.Interface(
     compute,
     inputs=[
         gr.Textbox("[[1, 0], [0, 1]]", label="predictions, 0 or 1: a list of rows, each a list of labels"),
-        gr.Textbox("[[1, 0], [1, 1]]", label="references, 0 or 1, or -100 where unknown"),
+        gr.Textbox("[[1, 0], [1, 1]]", label="references, 0 or 1, or -100 where ignored"),
     ],
-    outputs=gr.JSON(label="scores"),
+    outputs=gr.JSON(label="metrics"),
     title="Multi-label classification metrics",
 )
 

@@ -1,4 +1,4 @@
-"""The net and the tokenizer that training starts from."""
+"""Where a model starts: its tokenizer, its embeddings, its head."""
 
 import json
 import shutil
@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-import train
-import train_model
 from datasets import Dataset
-from helpers import LABELS, SHORT, are_equal, make_rows, metrics_of, run, run_train, weights_of, write_jsonl
+from helpers import LABELS, SHORT, are_equal, make_rows, run, run_train, weights_of, write_jsonl
 from huggingface_hub.errors import StrictDataclassError
-from train_arguments import DataArguments, ModelArguments
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertModel
 
-from hf_rnn_multilabel.data import encode_labels
-from hf_rnn_multilabel.training.wide import set_bag
+from hf_rnn_multilabel.data import encode_labels, load_data
+from hf_rnn_multilabel.hub.run_info import RunInfo
+from hf_rnn_multilabel.training import initialization, steps
+from hf_rnn_multilabel.training.initialization import embeds_from_model, make_tagger, make_vocabulary
+from hf_rnn_multilabel.training.recipe import Recipe
+from hf_rnn_multilabel.training.wide import remove_wide_head
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +24,33 @@ def encoding():
     return encode_labels(Dataset.from_list(make_rows(60)))[1]
 
 
-def start(model_arguments: dict, encoding, max_length: int = 256):
-    arguments, texts = ModelArguments(**model_arguments), [row["text"] for row in make_rows(60)]
-    tokenizer, vectors = train_model.make_tokenizer(arguments, DataArguments(max_length=max_length), texts)
-    return tokenizer, train_model.make_model(arguments, tokenizer, vectors, encoding, texts)[0]
+def start(settings: dict, encoding, max_length: int = 256):
+    """The tokenizer and the model that a training on 60 rows starts from."""
+    recipe, rows = Recipe(**settings), make_rows(60)
+    data = replace(load_data({"train": rows, "validation": rows}), encoding=encoding)
+    inputs = steps.prepare(recipe, data, max_length)
+    return inputs.tokenizer, make_tagger(steps.resolve_for(recipe, inputs), inputs.vocabulary, encoding)[0]
 
 
 # Other embeddings, and the labels' names
 
 
-def test_embeddings_start_from_a_file_of_word_vectors(tmp_path, encoding, capsys):
+def test_embeddings_start_from_a_file_of_word_vectors(tmp_path, encoding, caplog):
     (tmp_path / "vectors.txt").write_text("lamp 1 2 3\ndesk 4 5 6\nunseen 7 8 9\n")
+    caplog.set_level("INFO", "hf_rnn_multilabel")
     tokenizer, model = start({"embeddings_from": str(tmp_path / "vectors.txt")}, encoding)
     assert model.config.embedding_size == 3
     ids = tokenizer("lamp desk")["input_ids"]
     assert model.get_input_embeddings().weight[ids].tolist() == [[1, 2, 3], [4, 5, 6]]
-    assert f"2 of {len(tokenizer)} embeddings start from" in capsys.readouterr().out
+    assert f"2 of {len(tokenizer)} embeddings start from" in caplog.text
 
 
-def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained, encoding, capsys):
+def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained, encoding, caplog):
+    caplog.set_level("INFO", "hf_rnn_multilabel")
     given = {"vocab_size": 60, "pooling": ["label_attention"]}
     tokenizer, model = start(given, encoding)
     said = "of 3 labels starts from their names."
-    assert said in capsys.readouterr().out
+    assert said in caplog.text
     known = [name for name in LABELS if tokenizer.unk_token_id not in tokenizer(name)["input_ids"]]
     state = model.eval().rnn(**tokenizer(known[0], return_tensors="pt")).last_hidden_state[0].mean(0)
     query = model.label_attention.query.weight[encoding.label_names.index(known[0])]
@@ -56,33 +61,26 @@ def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained
         # A head that is kept has learnt more than the names.
         {"model_name_or_path": str(trained)},
     ):
+        caplog.clear()
         start(arguments, encoding)
-        assert said not in capsys.readouterr().out
+        assert said not in caplog.text
     other_labels = encode_labels(Dataset.from_list(make_rows(60, ["lux", *LABELS[1:]])))[1]
     start({"model_name_or_path": str(trained)}, other_labels)
-    assert said in capsys.readouterr().out
+    assert said in caplog.text
 
 
-def test_a_net_for_few_texts_drops_more_unless_told_otherwise(encoding, monkeypatch):
-    config = start({}, encoding)[1].config
-    assert (config.embedding_dropout, config.classifier_dropout) == (0.4, 0.4)
-    monkeypatch.setattr(train_model, "FEW_TEXTS", 60)
-    config = start({}, encoding)[1].config
-    assert (config.embedding_dropout, config.classifier_dropout, config.hidden_dropout) == (0.1, 0.1, 0.4)
-    config = start({"embedding_dropout": 0.0, "classifier_dropout": 0.3}, encoding)[1].config
-    assert (config.embedding_dropout, config.classifier_dropout) == (0, 0.3)
-
-
-def test_labels_of_whose_names_nothing_is_known_have_no_attention_unless_it_is_asked_for(encoding, bert, capsys):
+def test_labels_of_whose_names_nothing_is_known_have_no_attention_unless_it_is_asked_for(encoding, bert, caplog):
+    caplog.set_level("INFO", "hf_rnn_multilabel")
     said = "Most labels' names have no word in the training texts"
     known = replace(encoding, label_names=["a_lamp", "lux", "desk"])
     assert start({}, known)[1].config.pooling == ["attention", "max", "label_attention"]
     assert start({"embeddings_from": str(bert)}, encoding)[1].config.pooling == ["attention", "max", "label_attention"]
-    assert said not in capsys.readouterr().out
+    assert said not in caplog.text
     assert start({}, encoding)[1].config.pooling == ["attention", "max"]
-    assert said in capsys.readouterr().out
-    assert start({"pooling": ["label_attention"]}, encoding)[1].config.pooling == "label_attention"
-    assert said not in capsys.readouterr().out
+    assert said in caplog.text
+    caplog.clear()
+    assert start({"pooling": ["label_attention"]}, encoding)[1].config.poolings == ["label_attention"]
+    assert said not in caplog.text
 
 
 def test_a_vector_that_is_not_finite_is_an_error(tmp_path, encoding):
@@ -98,24 +96,22 @@ def test_embeddings_start_from_another_model(tmp_path, train_and_validation, ber
     tokenizer, model = start({"embeddings_from": str(bert)}, encoding)
     ours = model.get_input_embeddings().weight[tokenizer("lamp oak")["input_ids"]]
     assert torch.equal(ours, theirs[words])
-    facts = run_train(tmp_path / "model", *train_and_validation, "--embeddings_from", bert)
+    info = run_train(tmp_path / "model", *train_and_validation, "--embeddings_from", bert)
     assert AutoConfig.from_pretrained(tmp_path / "model").embedding_size == 6
-    assert facts["training"]["embedding_rate"] == 0.1
+    assert info.training.embedding_lr_factor == 0.1
 
 
 def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, encoding, monkeypatch):
     unseen = AutoTokenizer.from_pretrained(bert)("garden oak", add_special_tokens=False)["input_ids"]
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
-    arguments = ModelArguments(embeddings_from=str(bert))
-    tokenizer, vectors = train_model.make_tokenizer(arguments, DataArguments(), ["a lamp"])
-    model, _ = train_model.make_model(arguments, tokenizer, vectors, encoding, ["a lamp"])
-    assert tokenizer("garden oak", add_special_tokens=False)["input_ids"] == unseen
-    assert torch.equal(model.get_input_embeddings().weight[unseen], theirs[unseen])
-    pruned, _ = train_model.make_tokenizer(replace(arguments, prune_vocabulary=True), DataArguments(), ["a lamp"])
-    assert len(pruned) < len(tokenizer) == len(theirs)
-    monkeypatch.setattr(train_model, "LARGEST_WHOLE_VOCABULARY", len(theirs) - 1)
-    large, _ = train_model.make_tokenizer(arguments, DataArguments(), ["a lamp"])
-    assert len(large) == len(pruned)
+    recipe = Recipe(embeddings_from=str(bert))
+    whole = make_vocabulary(recipe, ["a lamp"], 256)
+    assert whole.tokenizer("garden oak", add_special_tokens=False)["input_ids"] == unseen
+    assert torch.equal(whole.vectors[unseen], theirs[unseen])
+    pruned = make_vocabulary(replace(recipe, prune_vocabulary=True), ["a lamp"], 256)
+    assert len(pruned.tokenizer) < len(whole.tokenizer) == len(theirs)
+    monkeypatch.setattr(initialization, "MAX_WHOLE_VOCABULARY", len(theirs) - 1)
+    assert len(make_vocabulary(recipe, ["a lamp"], 256).tokenizer) == len(pruned.tokenizer)
 
 
 def test_a_vocabulary_with_gaps_is_made_to_count_from_zero(tmp_path, bert, encoding):
@@ -136,29 +132,20 @@ def test_a_vocabulary_with_gaps_is_made_to_count_from_zero(tmp_path, bert, encod
 
 def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):
     (tmp_path / "vectors.txt").write_text("lamp 1 2 3")
-    of_a_file = ModelArguments(embeddings_from=str(tmp_path / "vectors.txt"))
-    assert not train_model.takes_embeddings_of_a_model(of_a_file)
-    assert train_model.takes_embeddings_of_a_model(ModelArguments(embeddings_from=str(bert)))
-    assert not train_model.takes_embeddings_of_a_model(ModelArguments())
-
-
-@pytest.mark.parametrize("labels, expected", [(2_000, True), (2_001, False)])
-def test_a_bag_that_is_not_asked_for_is_left_out_where_it_is_large(labels, expected, capsys):
-    assert train_model.takes_bag(ModelArguments(bag_pairs=1_000), 4_000, labels) is expected
-    assert ("would have 10,005,000 weights, more than 10,000,000" in capsys.readouterr().out) is not expected
-    for said in (False, True):
-        assert train_model.takes_bag(ModelArguments(bag_pairs=1_000, bag_of_tokens=said), 4_000, labels) is said
+    assert not embeds_from_model(Recipe(embeddings_from=str(tmp_path / "vectors.txt")))
+    assert embeds_from_model(Recipe(embeddings_from=str(bert)))
+    assert not embeds_from_model(Recipe())
 
 
 @pytest.mark.parametrize("prune", [False, True])
 def test_only_the_vocabulary_of_another_model_is_pruned_or_kept_whole(tmp_path, encoding, prune):
     (tmp_path / "vectors.txt").write_text("lamp 1 2 3")
     for source in (None, str(tmp_path / "vectors.txt")):
-        with pytest.raises(ValueError, match=f"`--prune_vocabulary` is {str(prune).lower()}, but only a model"):
+        with pytest.raises(ValueError, match=f"`prune_vocabulary` is {prune}, but only a model"):
             start({"embeddings_from": source, "prune_vocabulary": prune}, encoding)
 
 
-def test_a_tokenizer_without_a_pad_token_is_told_of(tmp_path, bert, encoding):
+def test_a_tokenizer_without_a_pad_token_is_refused(tmp_path, bert, encoding):
     shutil.copytree(bert, tmp_path / "bert")
     tokenizer = AutoTokenizer.from_pretrained(bert)
     tokenizer.pad_token = None
@@ -172,22 +159,22 @@ def test_a_tokenizer_without_a_pad_token_is_told_of(tmp_path, bert, encoding):
 
 def test_a_trained_folder_with_the_same_labels_keeps_its_head(trained, encoding):
     tokenizer, model = start({"model_name_or_path": str(trained)}, encoding, max_length=7)
-    weights = {name: weight for name, weight in weights_of(trained).items() if not name.startswith("bag.")}
+    weights = {name: weight for name, weight in weights_of(trained).items() if not name.startswith("wide.")}
     assert are_equal(model.state_dict(), weights)
     assert model.config.label_frequencies == encoding.frequencies
     assert tokenizer.model_max_length == 7
 
 
-@pytest.mark.parametrize("has_bag", [True, False])
-def test_thresholds_are_kept_but_for_those_of_a_mixture_with_a_bag(tmp_path, trained, encoding, has_bag):
+@pytest.mark.parametrize("has_wide_head", [True, False])
+def test_thresholds_are_kept_but_for_those_of_a_mixture(tmp_path, trained, encoding, has_wide_head):
     shutil.copytree(trained, tmp_path / "tagger")
     model = AutoModelForSequenceClassification.from_pretrained(trained)
-    assert model.config.bag_weight > 0 and model.config.thresholds
-    if not has_bag:
-        set_bag(model, None, 0.0)
+    assert model.wide is not None and model.config.thresholds
+    if not has_wide_head:
+        remove_wide_head(model)
     model.save_pretrained(tmp_path / "tagger")
     _, started = start({"model_name_or_path": str(tmp_path / "tagger")}, encoding)
-    assert started.config.thresholds == (None if has_bag else model.config.thresholds)
+    assert started.config.thresholds == (None if has_wide_head else model.config.thresholds)
 
 
 @pytest.mark.parametrize("names", [["a", "b", "c"], [*LABELS, "lux"], LABELS[1:], [*LABELS[1:], "lux"]], ids=" ".join)
@@ -195,11 +182,12 @@ def test_a_trained_folder_with_other_labels_gets_a_new_head(trained, names):
     encoding = encode_labels(Dataset.from_list(make_rows(60, names)))[1]
     _, model = start({"model_name_or_path": str(trained)}, encoding)
     weights, old = model.state_dict(), weights_of(trained)
-    assert [name for name in weights if not torch.equal(weights[name], old[name])] == [
+    assert {name for name in weights if not torch.equal(weights[name], old[name])} == {
         "label_attention.query.weight",
+        "label_attention.classifier.weight",
         "classifier.weight",
         "classifier.bias",
-    ]
+    }
     assert model.config.label_names == sorted(names) and model.config.thresholds is None
     assert model.classifier.bias.tolist() == pytest.approx(model.config.label_bias)
 
@@ -207,34 +195,33 @@ def test_a_trained_folder_with_other_labels_gets_a_new_head(trained, names):
 def test_fine_tuning_on_other_labels_saves_the_new_labels_and_thresholds(tmp_path, trained):
     path = write_jsonl(tmp_path / "rows.jsonl", make_rows(80, ["x", "y", "z"]))
     arguments = ["--train_file", path, "--model_name_or_path", trained, "--balance_positives"]
-    run(train, "--output_dir", tmp_path / "model", *SHORT, *arguments)
-    assert metrics_of(tmp_path / "model")["training"]["started_from"] == "trained"
+    run("train", "--output_dir", tmp_path / "model", *SHORT, *arguments)
+    assert RunInfo.load(tmp_path / "model").training.started_from == "trained"
     config = AutoConfig.from_pretrained(tmp_path / "model")
     assert config.label_names == ["x", "y", "z"] == list(config.thresholds) == list(config.label_frequencies)
     assert config.positive_weights == "balanced"
 
 
-def test_a_trained_net_goes_on_with_its_expected_f1(tmp_path, trained, train_and_validation):
+def test_a_trained_model_resumes_with_its_expected_f1(tmp_path, trained, train_and_validation):
     objective = ["--objective", "expected_f1", "--objective_parameters", "samples=2", "cross_entropy=0.2"]
     arguments = [*train_and_validation, "--model_name_or_path", trained, *objective]
-    run(train, "--output_dir", tmp_path / "model", *SHORT, *arguments)
+    run("train", "--output_dir", tmp_path / "model", *SHORT, *arguments)
     config = AutoConfig.from_pretrained(tmp_path / "model")
     assert (config.objective, config.objective_parameters) == ("expected_f1", {"samples": 2, "cross_entropy": 0.2})
     assert not are_equal(weights_of(tmp_path / "model"), weights_of(trained))
-    assert "| loss | expected_f1, samples 2, cross_entropy 0.2 |" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_checkpoint_that_cannot_be_gone_on_from_is_told(tmp_path, trained, bert, encoding):
+def test_a_checkpoint_that_cannot_be_started_from_is_refused(tmp_path, trained, bert, encoding):
     shutil.copytree(trained, tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     wrong = {
-        r"The weights in '.*cut' are broken .*; fetch or save them again": {
+        r"The weights in '.*cut' are broken": {
             "model_name_or_path": str(tmp_path / "cut")
         },
         r"is a 'bert' model; give a 'rnn_multilabel' one": {"model_name_or_path": str(bert)},
         r"brings its own tokenizer": {"model_name_or_path": str(trained), "embeddings_from": str(bert)},
-        r"\['cell_type', 'pooling'\] are given, but the net is that of": {
+        r"\['cell_type', 'pooling'\] are given, but the model is": {
             "model_name_or_path": str(trained),
             "cell_type": "rnn",
             "pooling": ["max"],
@@ -251,11 +238,11 @@ def test_a_checkpoint_that_cannot_be_gone_on_from_is_told(tmp_path, trained, ber
 def test_balanced_positives_weigh_rare_labels_up(encoding):
     _, model = start({"balance_positives": True}, encoding)
     frequencies = [encoding.frequencies[name] for name in encoding.label_names]
-    assert model.positive_weights.tolist() == pytest.approx([(1 - share) / share for share in frequencies])
+    assert model.positive_weights.tolist() == pytest.approx([(1 - frequency) / frequency for frequency in frequencies])
     assert start({}, encoding)[1].positive_weights.tolist() == [1, 1, 1]
 
 
-def test_the_objective_is_that_of_the_arguments_whatever_the_net_starts_from(trained, encoding):
+def test_the_objective_is_that_of_the_arguments_whatever_the_model_starts_from(trained, encoding):
     given = {"objective": "focal", "objective_parameters": ["gamma=3"], "label_smoothing": 0.1}
     for more in ({}, {"model_name_or_path": str(trained)}):
         config = start(given | more, encoding)[1].config

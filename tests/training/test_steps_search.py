@@ -1,31 +1,29 @@
-"""The training script, with a search for settings."""
+"""A training with a search for settings before it."""
 
 import json
 from unittest import mock
 
 import pytest
 import torch
-import train
 from helpers import SHORT, run, run_train
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    BertModel,
-)
+from transformers import AutoConfig, AutoModel, BertModel
+
+from hf_rnn_multilabel.training import steps
+from hf_rnn_multilabel.training.folder import PARTIAL
 
 
-def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, files, train_and_validation, capsys):
+def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, files, train_and_validation, kept_checkpoints):
     seen = []
 
     def search_and_see(trainer, *arguments):
         seen.extend([len(trainer.train_dataset), len(trainer.eval_dataset)])
         return train_search(trainer, *arguments)
 
-    train_search = train.search
+    train_search = steps.search
     arguments = [*train_and_validation, "--test_file", files["test"], "--search_trials", 2]
     arguments += ["--hidden_size", 128, "--embedding_dropout", 0.2, "--pooling", "attention", "max"]
-    with mock.patch.object(train, "search", search_and_see):
-        facts = run_train(tmp_path / "model", *arguments)
+    with mock.patch.object(steps, "search", search_and_see):
+        info = run_train(tmp_path / "model", *arguments)
     assert seen == [128, 48]
     trials = json.loads((tmp_path / "model" / "search.json").read_text())["trials"]
     # The first one has the settings that were given, or are the default.
@@ -41,27 +39,30 @@ def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, 
         "classifier_dropout": 0.4,
     }
     best = max(trials, key=lambda trial: trial["value"])
-    # The net that is kept is that of the best trial, not another one of the same settings.
-    (checkpoint,) = (tmp_path / "model").glob("checkpoint-*")
+    # The model that is kept is that of the best trial, not another one of the same settings.
+    (checkpoint,) = (tmp_path / f"model{PARTIAL}").glob("checkpoint-*")
     state = json.loads((checkpoint / "trainer_state.json").read_text())
     assert state["best_metric"] == best["value"] > min(trial["value"] for trial in trials)
-    assert facts["search"] == {"settings": best["settings"], "value": best["value"], "metric": "f1_micro", "trials": 2}
+    search = info.search
+    assert (search.settings, search.value, search.metric, search.trials) == (
+        best["settings"],
+        best["value"],
+        "f1_micro",
+        2,
+    )
     config = AutoConfig.from_pretrained(tmp_path / "model")
     assert (config.hidden_size, config.poolings) == (
         best["settings"]["hidden_size"],
         best["settings"]["pooling"].split(),
     )
-    assert facts["training"]["learning_rate"] == best["settings"]["learning_rate"]
-    assert facts["training"]["batch_size"] == best["settings"]["per_device_train_batch_size"]
-    assert (
-        "the best of 2 trials, by f1_micro on the validation split" in (tmp_path / "model" / "README.md").read_text()
-    )
-    assert not list((tmp_path / "model" / "search").rglob("checkpoint-*"))
+    assert info.training.learning_rate == best["settings"]["learning_rate"]
+    assert info.training.batch_size == best["settings"]["per_device_train_batch_size"]
+    assert not list((tmp_path / f"model{PARTIAL}" / "search").rglob("checkpoint-*"))
 
 
-def test_a_search_tries_nets_with_the_embeddings_that_are_given(tmp_path, train_and_validation, bert):
+def test_a_search_tries_models_with_the_embeddings_that_are_given(tmp_path, train_and_validation, bert):
     theirs = BertModel.from_pretrained(bert).get_input_embeddings().weight
-    train_search, tried = train.search, []
+    train_search, tried = steps.search, []
 
     def search_and_see(trainer, *arguments):
         def see_and_evaluate(*given, **named):
@@ -71,16 +72,16 @@ def test_a_search_tries_nets_with_the_embeddings_that_are_given(tmp_path, train_
         evaluate, trainer.evaluate = trainer.evaluate, see_and_evaluate
         return train_search(trainer, *arguments)
 
-    given = ["--embeddings_from", bert, "--embedding_rate", 0, "--search_trials", 1]
-    with mock.patch.object(train, "search", search_and_see):
-        facts = run_train(tmp_path / "model", *train_and_validation, *given)
+    given = ["--embeddings_from", bert, "--embedding_lr_factor", 0, "--search_trials", 1]
+    with mock.patch.object(steps, "search", search_and_see):
+        info = run_train(tmp_path / "model", *train_and_validation, *given)
     assert tried and all(torch.equal(each, theirs) for each in tried)
-    assert facts["training"]["embedding_rate"] == 0
+    assert info.training.embedding_lr_factor == 0
     weight = AutoModel.from_pretrained(tmp_path / "model").get_input_embeddings().weight
     assert torch.equal(weight[: len(theirs)], theirs)
 
 
 def test_the_settings_of_a_checkpoint_are_not_searched(tmp_path, trained, train_and_validation):
     arguments = ["--model_name_or_path", trained, "--search_trials", 1, *SHORT, *train_and_validation]
-    with pytest.raises(ValueError, match=r"`--search_trials` is for a new net, but this one is that of '.*trained'"):
-        run(train, "--output_dir", tmp_path / "model", *arguments)
+    with pytest.raises(ValueError, match=r"`search_trials` is 1, .*trained'"):
+        run("train", "--output_dir", tmp_path / "model", *arguments)

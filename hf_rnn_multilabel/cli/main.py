@@ -1,0 +1,100 @@
+"""The console command: finds the subcommand, and turns its errors into words and exit codes.
+
+Exit codes: 0 done, 1 an error in words, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from .. import __version__
+
+
+COMMANDS = {
+    "train": "Train a tagger on labelled texts.",
+    "tag": "Tag texts with a trained tagger.",
+    "evaluate": "Score a tagger on labelled texts.",
+    "thresholds": "Tune a tagger's thresholds on other labelled texts.",
+    "pretrain": "Pretrain an encoder on texts without labels.",
+    "distill": "Train a tagger that learns from a larger model too.",
+    "export": "Export a tagger to ONNX.",
+    "push": "Push a trained folder to the Hub.",
+}
+# What the user, the data or the machine got wrong; anything else is a defect and shows where it came from.
+ERRORS = (ValueError, OSError, ImportError)
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(__version__)
+        return 0
+    name, *rest = argv
+    if name not in COMMANDS:
+        print(f"hf-rnn-multilabel: no command is called {name!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    _log_to_stderr()
+    earlier = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        importlib.import_module(f".{name}", __package__).main(rest)
+    except ERRORS as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has had enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"hf-rnn-multilabel {name}: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, Terminated) as stop:
+        print(f"\nhf-rnn-multilabel {name}: stopped. {STOPPED.get(name, 'Nothing was written.')}", file=sys.stderr)
+        return 130 if isinstance(stop, KeyboardInterrupt) else 143
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+    return 0
+
+
+_RESUMES = "The same command resumes from the last checkpoint, if there is one."
+STOPPED = {"train": _RESUMES, "distill": _RESUMES, "pretrain": _RESUMES, "push": "Look at the Hub before you repeat it."}
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _log_to_stderr() -> None:
+    """Show what the package reports on the error stream; the output stream is for results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("hf_rnn_multilabel")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+def _help() -> str:
+    lines = [f"  {name:12}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: hf-rnn-multilabel COMMAND [options]",
+            "",
+            "Recurrent multi-label taggers as ordinary Hugging Face models.",
+            "",
+            *lines,
+            "",
+            "`hf-rnn-multilabel COMMAND --help` shows the options of a command, `--version` the version.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The parser of every subcommand: options made of dataclasses, a YAML file below them, and a help that fits a screen."""
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, make_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+
+PROGRAM = "hf-rnn-multilabel"
+INDENT, MAX_WIDTH = 34, 110
+
+
+class CommandParser(HfArgumentParser):
+    """The options of a subcommand; only those that are given come out, so that defaults are those of Python.
+
+    Args:
+        command: its name.
+        description: one sentence.
+        kinds: dataclasses; an option is made of each field, and the first one of a name counts.
+        sections: what `--help` shows, by title: names of options in their order. None: all of them.
+        examples: command lines that the help ends with.
+        skipped: names of fields that get no option.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        description: str,
+        kinds: Sequence[type],
+        sections: Mapping[str, Sequence[str]] | None = None,
+        examples: str = "",
+        skipped: Sequence[str] = (),
+    ):
+        self.sections, self.examples = sections, examples
+        seen, parts = set(skipped), []
+        for kind in kinds:
+            kept = [each for each in fields(kind) if each.init and each.name not in seen]
+            seen |= {each.name for each in kept}
+            parts.append(make_dataclass(kind.__name__, [(each.name, each.type, each) for each in kept], kw_only=True))
+        self.kinds = [(kind.__name__, {each.name for each in fields(part)}) for kind, part in zip(kinds, parts, strict=True)]
+        super().__init__(
+            parts,
+            prog=f"{PROGRAM} {command}",
+            description=description,
+            add_help=False,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+        )
+        for action in self._actions:
+            action.default = argparse.SUPPRESS
+        self.add_argument("--config", metavar="FILE", help="A YAML file of options; the command line goes over it.")
+        self.add_argument("--json", action="store_true", help="Print the result as JSON.")
+        self.add_argument("-h", "--help", action="store_true", help="Show this help.")
+        self.add_argument("--help-all", "--help_all", action="store_true", help="Show all options.")
+
+    def parse(self, argv: Sequence[str]) -> dict[str, Any]:
+        """Return the options that are given, by name, and "json"; print a help and exit if it is asked for."""
+        given = vars(self.parse_args([*self._from_config(argv), *argv]))
+        given.pop("config", None)
+        if given.pop("help", False) or given.get("help_all", False):
+            print(self.format_help(show_all=given.get("help_all", False)))
+            sys.exit(0)
+        return {"json": False} | given
+
+    def _from_config(self, argv: Sequence[str]) -> list[str]:
+        """The options of the file in `--config`, as a command line."""
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.add_argument("--config")
+        path = first.parse_known_args(list(argv))[0].config
+        if path is None:
+            return []
+        try:
+            options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            self.error(f"cannot read --config {path}: {error}")
+        if not isinstance(options, dict):
+            self.error(f"--config {path} holds no options by name, for example `train_file: articles.csv`")
+        line = []
+        for name, value in options.items():
+            if self._action(str(name)) is None:
+                self.error(f"--config {path} holds {name!r}; {self._hint(str(name))}")
+            if value is not None:
+                line += [f"--{name}", *map(_as_argument, value if isinstance(value, list) else [value])]
+        return line
+
+    def _action(self, name: str) -> argparse.Action | None:
+        return next((action for action in self._actions if f"--{name}" in action.option_strings), None)
+
+    def _hint(self, name: str) -> str:
+        names = [action.dest for action in self._actions]
+        near = get_close_matches(name.lstrip("-").replace("-", "_"), names, n=2)
+        return f"did you mean {' or '.join(near)}?" if near else "no option is called so; see --help-all"
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and where the help is, and exit with 2."""
+        if message.startswith("unrecognized arguments: --"):
+            name = message.split()[2].partition("=")[0]
+            message = f"unknown option {name}; {self._hint(name)}"
+        self.exit(2, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
+
+    def format_help(self, show_all: bool = False) -> str:
+        """The help: the options of `sections`, or all, one or two lines each."""
+        lines = [f"usage: {self.prog} [options]", "", str(self.description), ""]
+        common = ["config", "json", "help", "help_all"]
+        sections = self.sections
+        if sections is None:
+            sections = {"Options": [name for _, names in self.kinds for name in self._ordered(names)]}
+            common = [name for name in common if name != "help_all"]
+        elif show_all:
+            sections = {title: self._ordered(names) for title, names in self.kinds}
+        for title, names in [*sections.items(), ("Other", common)]:
+            lines += [f"{title}:", *(line for name in names for line in self._lines(name)), ""]
+        if self.examples:
+            lines += ["Examples:", textwrap.indent(self.examples.strip(), "  "), ""]
+        return "\n".join(lines).rstrip()
+
+    def _ordered(self, names: set[str]) -> list[str]:
+        return list(dict.fromkeys(action.dest for action in self._actions if action.dest in names))
+
+    def _lines(self, name: str) -> list[str]:
+        action = next(action for action in self._actions if action.dest == name)
+        option = next(text for text in action.option_strings if text.startswith("--"))
+        values = "" if action.nargs in (0, "?") else " ..." if action.nargs in ("+", "*") else " " + _kind_of(action)
+        width = min(shutil.get_terminal_size((MAX_WIDTH, 40)).columns, MAX_WIDTH)
+        start = f"  {option}{values}"
+        wrapped = textwrap.wrap(" ".join(str(action.help or "").split()), max(width - INDENT, 30)) or [""]
+        if len(start) >= INDENT:
+            return [start, *(" " * INDENT + line for line in wrapped)]
+        return [start.ljust(INDENT) + wrapped[0], *(" " * INDENT + line for line in wrapped[1:])]
+
+
+def _kind_of(action: argparse.Action) -> str:
+    return {int: "N", float: "X"}.get(action.type, "VALUE")  # type: ignore[call-overload]
+
+
+def _as_argument(value: Any) -> str:
+    """A value of YAML as the command line has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -1,0 +1,143 @@
+"""A tagger on labelled rows: its metrics there, and thresholds tuned on them."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from ..data import encode_labels, find_text_column
+from ..evaluation import ThresholdMethod, apply_thresholds, evaluate_all, evaluate_scores, tune_thresholds
+from ..evaluation.calibration import NUM_BINS, expected_calibration_error
+from ..hub.model_card import build_card
+from ..hub.run_info import METRICS_NAME, THIS_MODEL, CalibrationInfo, LabelResult, RunInfo, SplitInfo
+from .loading import load_model
+from .logits import sigmoid
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts and the truth about them.
+
+    Attributes:
+        texts: the texts.
+        labels: (texts, labels) 0, 1, or -100 where not observed.
+        label_names: in the order of the columns.
+        description: what was understood of the labels, in a sentence.
+    """
+
+    texts: list[str]
+    labels: np.ndarray
+    label_names: list[str]
+    description: str
+
+
+def labelled_texts(
+    rows: Dataset, label_names: list[str], text_column: str | None = None, label_column: Any = None, **options: Any
+) -> LabelledTexts:
+    """Take texts and labels from rows, the labels in the order of a tagger's.
+
+    Args:
+        rows: as they were read.
+        label_names: the tagger's labels.
+        text_column: None: it is looked for.
+        label_column: one, or several 0/1 columns; None: it is looked for.
+        options: of `encode_labels`.
+
+    Raises:
+        ValueError: for labels that the tagger does not have, and where no label is observed.
+    """
+    text_column = text_column or find_text_column(rows)
+    encoded, encoding = encode_labels(rows, label_column, label_names=label_names, **options)
+    labels = np.asarray(encoded.with_format("numpy")["labels"][:])
+    return LabelledTexts(list(encoded[text_column]), labels, label_names, str(encoding))
+
+
+def evaluate_tagger(tagger: Any, rows: LabelledTexts, **options: Any) -> dict[str, Any]:
+    """Score a tagger at the thresholds that it carries.
+
+    Args:
+        tagger: a pipeline, an ensemble or an `OnnxTagger`.
+        rows: what to score it on.
+        options: of `tagger.logits`, for example `batch_size`.
+
+    Returns:
+        "num_rows", "metrics" by name, and "labels": one dict per label.
+    """
+    scores = sigmoid(np.asarray(tagger.logits(rows.texts, **options)))
+    thresholds = list(tagger.thresholds.values())
+    return {"num_rows": len(rows.texts)} | evaluate_scores(scores, rows.labels, rows.label_names, thresholds)
+
+
+def tune_tagger(
+    folder: str | Path, rows: LabelledTexts, output_dir: str | Path, method: ThresholdMethod = "shrinkage"
+) -> dict[str, float]:
+    """Save a copy of a tagger whose thresholds are tuned on other rows, with a card that says so.
+
+    Args:
+        folder: a trained folder or a Hub id.
+        rows: what to tune them on.
+        output_dir: the new folder, which must not exist.
+        method: see `tune_thresholds`.
+
+    Returns:
+        the new thresholds.
+
+    Raises:
+        FileExistsError: if there is anything at `output_dir`.
+    """
+    from transformers import pipeline
+
+    output = Path(output_dir).absolute()
+    if output.exists():
+        raise FileExistsError(f"{str(output)!r} exists; give another `output_dir`.")
+    model, tokenizer = load_model(folder)
+    tagger = pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
+    scores = sigmoid(np.asarray(tagger.logits(rows.texts)))
+    thresholds = tune_thresholds(scores, rows.labels, rows.label_names, method)
+    model.config.thresholds = thresholds
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
+        result = Path(temporary, output.name)
+        model.save_pretrained(result)
+        tokenizer.save_pretrained(result)
+        info = tuned_info(folder, output.name, rows, scores, list(thresholds.values()), method)
+        build_card(model.config, info).save(result / "README.md")
+        info.save(result)
+        result.rename(output)
+    return thresholds
+
+
+def tuned_info(
+    folder: str | Path,
+    name: str,
+    rows: LabelledTexts,
+    scores: np.ndarray,
+    thresholds: list[float],
+    method: ThresholdMethod,
+) -> RunInfo:
+    """The run information of a tagger with new thresholds: how it was trained, and figures of the new rows alone."""
+    has_info = (Path(folder) / METRICS_NAME).exists()
+    info = RunInfo.load(folder) if has_info else RunInfo(name=name)
+    train_support = {row.label: row.train_support for row in info.labels}
+    evaluated = evaluate_scores(scores, rows.labels, rows.label_names, thresholds)
+    splits = {split: size for split, size in info.splits.items() if split == "train"}
+    return replace(
+        info,
+        name=name,
+        splits=splits | {"validation": SplitInfo(rows=len(rows.texts))},
+        threshold_method=method,
+        results=evaluate_all(THIS_MODEL, {"validation": scores}, {"validation": rows.labels}, rows.label_names, method),
+        labels=[
+            LabelResult(**row | {"train_support": train_support.get(row["label"], 0), "threshold": threshold})
+            for row, threshold in zip(evaluated["labels"], thresholds, strict=True)
+        ],
+        calibration=CalibrationInfo(
+            expected_calibration_error=expected_calibration_error(scores, rows.labels), bins=NUM_BINS
+        ),
+        plots={},
+    )

@@ -1,0 +1,54 @@
+"""Files of rows in, the same rows with their tags out: every row in its place, in flat memory."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+
+# Rows in memory at once, whose texts are sorted by length into batches.
+WINDOW = 4096
+
+
+def tag_rows(
+    tagger: Any,
+    rows: Iterable[dict[str, Any]],
+    *,
+    text_column: str = "text",
+    tags_column: str = "predicted_labels",
+    scores: bool = False,
+    window: int = WINDOW,
+    **options: Any,
+) -> Iterator[dict[str, Any]]:
+    """Give each row the tags of its text.
+
+    Args:
+        tagger: a pipeline, an ensemble or an `OnnxTagger`.
+        rows: dicts, read as their tags are asked for.
+        text_column: where a row's text is.
+        tags_column: where its tags go: a list of labels.
+        scores: whether the tags are `{"label": name, "score": probability}`.
+        window: rows that are in memory at once.
+        options: of the tagger's call, for example `threshold`.
+
+    Yields:
+        the rows in their order, with one column more.
+
+    Raises:
+        ValueError: for a row whose text is missing or no string, or that has the column already, with its number,
+            counted from 1.
+    """
+    if window < 1:
+        raise ValueError(f"`window` is {window}; it must be at least 1.")
+    rows, num_done = iter(rows), 0
+    while part := list(islice(rows, window)):
+        for number, row in enumerate(part, num_done + 1):
+            if not isinstance(row.get(text_column), str):
+                raise ValueError(
+                    f"Row {number} has {row.get(text_column)!r:.200} as `{text_column}`; it must be a string. Its "
+                    f"columns are {list(row)}; name the text's with `text_column`."
+                )
+            if tags_column in row:
+                raise ValueError(f"Row {number} has a column {tags_column!r} already; give another `tags_column`.")
+        for row, tags in zip(part, tagger([row[text_column] for row in part], **options), strict=True):
+            yield row | {tags_column: tags if scores else [tag["label"] for tag in tags]}
+        num_done += len(part)

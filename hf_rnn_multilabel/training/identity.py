@@ -1,0 +1,54 @@
+"""What a run is a run of: digests of its rows, its settings and the versions that it ran with."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from .recipe import EncoderRecipe
+
+
+PACKAGES = ("hf-rnn-multilabel", "torch", "transformers", "datasets")
+# What may differ between a run and its resumption.
+INCIDENTAL = {"disable_tqdm", "report_to", "push_to_hub", "hub_token", "log_level"}
+
+
+def identity(
+    texts: Mapping[str, Sequence[str]],
+    recipe: EncoderRecipe,
+    labels: Mapping[str, np.ndarray] | None = None,
+    label_names: Sequence[str] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """Describe a run so that another one can be told from it; see `RunFolder.identify`.
+
+    Args:
+        texts: by split.
+        recipe: as it was given.
+        labels: by split, (rows, labels).
+        label_names: in the order of the columns.
+        more: values of JSON, by name.
+    """
+    settings = {name: value for name, value in vars(recipe).items() if name != "training_arguments"}
+    stock = {name: str(value) for name, value in recipe.training_arguments.items() if name not in INCIDENTAL}
+    return {
+        "texts": {split: _digest(text.encode("utf-8", "surrogatepass") for text in part) for split, part in texts.items()},
+        "labels": {split: _digest([np.ascontiguousarray(part).tobytes()]) for split, part in (labels or {}).items()},
+        "label_names": _digest(name.encode("utf-8", "surrogatepass") for name in label_names),
+        "settings": settings | stock,
+        "versions": versions(),
+    } | more
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that decide what a training gives."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()[:16]

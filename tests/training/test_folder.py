@@ -1,0 +1,100 @@
+"""The folder that a run fills: whole or not there, and one run at a time."""
+
+import json
+
+import pytest
+from helpers import are_equal, run_train, weights_of
+
+from hf_rnn_multilabel.training.folder import PARTIAL, last_checkpoint, run_folder
+
+
+@pytest.mark.parametrize("state", [None, "", '{"epoch": 2.0, "global'], ids=["none", "empty", "cut"])
+def test_a_half_written_checkpoint_is_passed_over(tmp_path, state):
+    for step in (8, 16, 120):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    if state is not None:
+        (tmp_path / "checkpoint-120" / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) is None
+    for step in (8, 16):
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-16")
+    (tmp_path / "checkpoint-8" / "raw_weights.safetensors").touch()
+    assert last_checkpoint(tmp_path, averages_weights=True) == str(tmp_path / "checkpoint-8")
+
+
+def test_a_result_is_there_at_once_and_nothing_else_is_left(tmp_path):
+    with run_folder(tmp_path / "model") as folder:
+        result = folder.result
+        (result / "config.json").write_text("{}")
+        (folder.partial / "checkpoint-8").mkdir()
+        assert not folder.output.exists()
+        folder.publish(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["config.json"]
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="bad rows"), run_folder(tmp_path / "model"):
+        raise ValueError("bad rows")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_later_leaves_what_it_resumes_from(tmp_path):
+    with pytest.raises(KeyboardInterrupt), run_folder(tmp_path / "model") as folder:
+        (folder.partial / "checkpoint-8").mkdir()
+        raise KeyboardInterrupt
+    assert not (tmp_path / "model").exists() and (tmp_path / f"model{PARTIAL}" / "checkpoint-8").exists()
+
+
+def test_an_empty_folder_is_filled_and_any_other_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with run_folder(tmp_path / "empty") as folder:
+        folder.publish(folder.result)
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    for name in ("file", "full"):
+        with pytest.raises(FileExistsError, match=f"{name}' is not empty"), run_folder(tmp_path / name):
+            pass
+
+
+def test_fault_30_a_second_run_into_the_same_folder_is_refused(tmp_path):
+    with run_folder(tmp_path / "model"):
+        with pytest.raises(BlockingIOError, match="Another run is training into"), run_folder(tmp_path / "model"):
+            pass
+        with run_folder(tmp_path / "other"):
+            pass
+    with run_folder(tmp_path / "model"):
+        pass
+
+
+def test_fault_14_a_run_of_something_else_does_not_resume_and_what_differs_is_said(tmp_path):
+    first = {"texts": {"train": "1a"}, "settings": {"seed": 1, "objective": "bce"}, "versions": {"torch": "2.13.0"}}
+    with pytest.raises(KeyboardInterrupt), run_folder(tmp_path / "model") as folder:
+        folder.identify(first)
+        raise KeyboardInterrupt
+    with run_folder(tmp_path / "model") as folder:
+        folder.identify(json.loads(json.dumps(first)))
+        (folder.partial / "checkpoint-8").mkdir()
+    other = {"texts": {"train": "2b"}, "settings": {"seed": 2, "objective": "bce"}, "versions": {"torch": "2.13.0"}}
+    with (
+        pytest.raises(ValueError, match=r"settings.seed was 1, is 2; texts.train was \"1a\", is \"2b\""),
+        run_folder(tmp_path / "model") as folder,
+    ):
+        folder.identify(other)
+
+
+def test_a_finished_folder_is_never_overwritten(trained):
+    before = weights_of(trained)
+    with pytest.raises(FileExistsError, match=r"is not empty; give another `output_dir`"):
+        run_train(trained)
+    assert are_equal(weights_of(trained), before)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("hf_rnn_multilabel.training.tagger.load_data", None)
+    with pytest.raises(OSError, match=r"file'"):
+        run_train(tmp_path / "file")
+    with pytest.raises(OSError, match=r"Cannot write to .*; give another `output_dir`"):
+        run_train(tmp_path / "file" / "below")
