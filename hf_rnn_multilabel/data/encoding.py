@@ -10,19 +10,18 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value
 
+from .columns import Origin, group_rows, require_columns, splits_of
 from .label_columns import (
     UNDERSTOOD,
     BlankLabel,
     Entries,
     Form,
     LabelRequest,
-    Origin,
     ReadLabels,
     find_label_column,
-    group_rows,
     read_labels,
 )
-from .splits import label_tally, require_columns, splits_of
+from .splits import label_tally
 from .tables import MAX_MEMORY, temporary_folder
 
 
@@ -71,7 +70,8 @@ class LabelEncoding:
     def recounted(self, train: Dataset) -> "LabelEncoding":
         """The same labels with the counts and frequencies of other train rows, for example after a split."""
         positives, observed = label_tally(train)
-        return replace(self, **_counts(self.label_names, positives, observed))
+        counts, frequencies = _counts(self.label_names, positives, observed)
+        return replace(self, counts=counts, frequencies=frequencies)
 
 
 def encode_labels(
@@ -144,7 +144,7 @@ def encode_labels(
     labels = read_labels(splits, request)
     if labels.unknown and unknown_labels == "error":
         raise ValueError(_unknown_message(labels.unknown, given=label_names is not None))
-    grouped = {}
+    grouped: dict[str, int] = {}
     if group_column is not None:
         splits, labels, grouped = _group(splits, labels, group_column)
 
@@ -157,7 +157,7 @@ def encode_labels(
     encoding = LabelEncoding(
         labels.names,
         labels.form,
-        **_counts(labels.names, *tallies["train"]),
+        *_counts(labels.names, *tallies["train"]),
         dropped=labels.unknown,
         merged=labels.merged,
         grouped=grouped,
@@ -165,12 +165,9 @@ def encode_labels(
     return (encoded if isinstance(dataset, DatasetDict) else encoded["train"]), encoding
 
 
-def _counts(names: list[str], positives: np.ndarray, observed: np.ndarray) -> dict[str, dict]:
+def _counts(names: list[str], positives: np.ndarray, observed: np.ndarray) -> tuple[dict[str, int], dict[str, float]]:
     frequencies = (positives / np.maximum(observed, 1)).tolist()
-    return {
-        "counts": dict(zip(names, positives.tolist(), strict=True)),
-        "frequencies": dict(zip(names, frequencies, strict=True)),
-    }
+    return dict(zip(names, positives.tolist(), strict=True)), dict(zip(names, frequencies, strict=True))
 
 
 def _refuse_other_labels(splits: dict[str, Dataset], columns: list[str], origin: Origin) -> None:

@@ -1,16 +1,15 @@
 """Reads one or several label columns of any form: the names of the labels, and which row carries which."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, LargeList, List, Value
 
+from .columns import Column, Origin, arrow_column, kind
 from .label_names import check_joined, check_label_names, check_separator, check_written, normalize_label
 
 
@@ -19,7 +18,6 @@ BlankLabel = Literal["ignored", "absent"]
 
 # The nonzero entries of a label matrix, by row: rows, label indices, values.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
-Column: TypeAlias = pa.ChunkedArray
 
 IGNORED = -100.0
 LABEL_COLUMNS = ("labels", "label", "tags", "topics", "categories", "genres", "keywords")
@@ -42,25 +40,6 @@ IN_LISTS: dict[str, Form] = {
 ONE_PER_ROW: dict[str, Form] = {"class": "ids"}
 # What a 0/1 column of strings may hold, beside numbers.
 WORDS = {"": None, "false": 0.0, "true": 1.0}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the rows of each split are, for errors: rows of a file count from 1, those of a data set from 0.
-
-    Attributes:
-        files: By split, the file's name; a split that is not from a file is missing.
-    """
-
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    def split(self, split: str) -> str:
-        """What to call a split."""
-        return repr(self.files[split]) if split in self.files else f"split {split!r}"
-
-    def row(self, split: str, index: int) -> str:
-        """What to call a row."""
-        return f"Row {index + (split in self.files)} of {self.split(split)}"
 
 
 @dataclass(frozen=True)
@@ -152,57 +131,6 @@ def read_labels(splits: dict[str, Dataset], request: LabelRequest) -> ReadLabels
     if form == "multi_hot":
         return _read_multi_hot(form, values, names, request)
     return _read_names(form, values, features, names, request)
-
-
-def kind(feature: object) -> str:
-    """What a feature of single values holds: "class", "string", "int", "float", "bool" or "null"; "other" if none."""
-    if isinstance(feature, ClassLabel):
-        return "class"
-    dtype = feature.dtype if isinstance(feature, Value) else ""
-    return next((held for held in ("string", "int", "float", "bool", "null") if held in dtype), "other")
-
-
-def arrow_column(rows: Dataset, column: str) -> Column:
-    """All values of a column in the order of the rows, (rows,)."""
-    return rows.select_columns([column]).with_format("arrow")[:][column]
-
-
-def group_rows(rows: Dataset, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the different values of a column in the order in which they first occur.
-
-    Args:
-        rows: The rows.
-        column: A column of single values.
-
-    Returns:
-        The number of each row's value, (rows,), and the first row of each value, (values,).
-    """
-    numbers: dict[bytes, int] = {}
-    groups, first = np.empty(len(rows), np.int64), []
-    for index, key in enumerate(text_digests(rows, column)):
-        groups[index] = numbers.setdefault(key, len(numbers))
-        if len(numbers) > len(first):
-            first.append(index)
-    return groups, np.array(first, np.int64)
-
-
-def text_digests(rows: Dataset, column: str) -> list[bytes]:
-    """A digest of each value of a column, since the texts of a large file do not fit in memory."""
-    return [
-        hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        for table in rows.select_columns([column]).with_format("arrow").iter(1000)
-        for value in table[column].to_pylist()
-    ]
-
-
-def is_binary(rows: Dataset, column: str) -> bool:
-    """Whether a column of single values holds only 0 and 1, as numbers or as strings, and perhaps blanks."""
-    feature = rows.features[column]
-    if kind(feature) not in ("string", "int", "float", "bool"):
-        return False
-    values = {value for value in pc.unique(arrow_column(rows, column)).to_pylist() if value is not None}
-    words = {str(value).strip().lower() for value in values} - {""}
-    return bool(words) and words <= {"0", "1", "0.0", "1.0", "true", "false", "-100"}
 
 
 def _feature(rows: Dataset, column: str, values: Column) -> object:
@@ -393,7 +321,8 @@ def _read_names(
     if not names:
         raise ValueError("The train split holds no label at all; pass `label_names` to encode it all the same.")
     indexed = pa.array([normalize_label(name) for name in names], pa.string())
-    entries, unknown, written = {}, {}, {}
+    entries, unknown = {}, {}
+    written: dict[str, set[str]] = {}
     for split, found in mentions.items():
         indices = pc.index_in(found.keys, value_set=indexed)
         known = indices.is_valid().to_numpy()

@@ -15,9 +15,10 @@ from datasets import Dataset, DatasetDict
 from ..hub.provenance import describe_dataset
 from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
+from .columns import Origin, is_binary, require_columns, text_digests
 from .encoding import LabelEncoding, encode_labels
 from .files import STANDARD_STREAM
-from .label_columns import Origin, find_label_column, is_binary, text_digests
+from .label_columns import find_label_column
 from .readers import read_texts
 from .sources import (
     SPLITS,
@@ -31,7 +32,7 @@ from .sources import (
     local_copy,
     read_dataset,
 )
-from .splits import label_tally, require_columns, stratified_split
+from .splits import label_tally, stratified_split
 from .tokenizing import check_texts, find_text_column
 
 

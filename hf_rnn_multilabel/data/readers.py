@@ -1,18 +1,13 @@
 """One reader of files for every command: rows one at a time, in flat memory, as many as the file holds."""
 
-import csv
-import io
-import json
 import os
-import re
 import shutil
 import tempfile
-import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .delimited import DELIMITERS, check_delimiter, check_header, read_delimited
 from .files import (
     DAMAGED,
     FORMATS,
@@ -23,8 +18,8 @@ from .files import (
     open_text,
     read_lines,
     resolve_format,
-    undecodable,
 )
+from .json_rows import read_json, read_jsonl
 
 
 if TYPE_CHECKING:
@@ -34,17 +29,9 @@ __all__ = ["FORMATS", "read_parquet", "read_rows", "read_texts"]
 
 Row: TypeAlias = dict[str, Any]
 
-DELIMITERS = {"csv": ",", "tsv": "\t"}
 # Names of the column with the texts, the likeliest first.
 TEXT_COLUMNS = ("text", "sentence", "content", "description", "abstract", "body")
-MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
 PARQUET_ROWS = 1024  # in memory at once
-JSON_CHUNK = 2**18  # characters that are read at once
-# An error this near to the end of what was read may only mean that the rest is still to come.
-JSON_MARGIN = 32
-NO_SPACE = re.compile(r"[^ \t\r\n]")
-SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_rows(
@@ -85,23 +72,22 @@ def read_rows(
     if os.fspath(path) == STANDARD_STREAM and file_format is None:
         file_format = "txt"
     kind, compression = resolve_format(path, file_format)
-    delimiter = _check_delimiter(delimiter, kind)
+    delimiter = check_delimiter(delimiter, kind)
     if kind == "parquet":
         return (row for table in read_parquet(path, compression) for row in table.to_pylist())
 
     def parse() -> Iterator[Row]:
         with open_text(path, compression, encoding) as file:
             if kind == "json":
-                yield from _read_json(file, path)
+                yield from read_json(file, path)
                 return
             lines = read_lines(file, path)
             if kind == "txt":
                 yield from _read_txt(lines, text_column or "text")
             elif kind == "jsonl":
-                yield from _read_jsonl(lines, path)
+                yield from read_jsonl(lines, path)
             else:
-                fields = _split_tsv(lines, delimiter) if kind == "tsv" else _split_csv(lines, delimiter, path)
-                yield from _read_fields(fields, path, delimiter, kind, text_column)
+                yield from read_delimited(lines, path, kind=kind, delimiter=delimiter, text_column=text_column)
 
     return parse()
 
@@ -222,7 +208,7 @@ def read_parquet(path: PathLike, compression: str = "", columns: list[str] | Non
         try:
             parquet = ParquetFile(file)
             names = parquet.schema_arrow.names
-            _check_header(names, path)
+            check_header(names, path)
             chosen = None if columns is None else [name for name in names if name in columns]
             for batch in parquet.iter_batches(PARQUET_ROWS, columns=chosen):
                 yield pa.Table.from_batches([batch])
@@ -233,230 +219,9 @@ def read_parquet(path: PathLike, compression: str = "", columns: list[str] | Non
                 file.close()
 
 
-def _check_delimiter(delimiter: str | None, kind: str) -> str:
-    if delimiter is None:
-        return DELIMITERS.get(kind, "")
-    if kind not in DELIMITERS:
-        raise ValueError(f"`delimiter` is {delimiter!r}, but {kind} files have none; leave it out.")
-    if delimiter == r"\t":
-        return "\t"
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ValueError(f"`delimiter` is {delimiter!r}; it must be one character, for example ; or \\t.")
-    return delimiter
-
-
 def _read_txt(lines: Iterator[str], text_column: str) -> Iterator[Row]:
     for line in lines:
         yield {text_column: line.rstrip("\r\n")}
-
-
-def _split_tsv(lines: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(lines, 1):
-        line = line.rstrip("\r\n")
-        yield number, line.split(delimiter) if line else []
-
-
-def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator[tuple[int, list[str]]]:
-    """Yields the fields of each row, and the number of its first line."""
-    record: list[str] = []
-
-    def recorded() -> Iterator[str]:
-        for line in lines:
-            record.append(line)
-            yield line
-
-    csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
-    start, columns, row, suspicious = 1, 0, 0, False
-    while True:
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            unclosed = "unexpected end" in str(error) or "field larger" in str(error)
-            problem = "opens a quotation mark that is never closed" if unclosed else f"is no csv ({error})"
-            raise ValueError(
-                f"{f'Row {row}' if row else 'The header'} (from line {start} to {reader.line_num}) of "
-                f"{os.fspath(path)!r} {problem}. Put a field with a quotation mark in quotes and double that mark; "
-                'or, if quotation marks are text, pass `file_format="tsv"` and the `delimiter`.'
-            ) from error
-        if len(record) > 1 and not suspicious and columns > 1 and _look_like_rows(record, delimiter, columns):
-            suspicious = True
-            warnings.warn(
-                f"Row {row} (line {start}) of {os.fspath(path)!r} is one field in quotes over {len(record)} lines, "
-                f"each of which has {columns} fields as a row has. If it is not meant so, a quotation mark is not "
-                "closed.",
-                stacklevel=2,
-            )
-        yield start, fields
-        columns = columns or len(fields)
-        row += bool(fields) or columns == 1
-        start = reader.line_num + 1
-        record.clear()
-
-
-def _look_like_rows(lines: list[str], delimiter: str, columns: int) -> bool:
-    """Whether each line of a row that spans several could be a row by itself."""
-    return all(line.count(delimiter) == columns - 1 for line in lines)
-
-
-def _read_fields(
-    rows: Iterator[tuple[int, list[str]]], path: PathLike, delimiter: str, kind: str, text_column: str | None
-) -> Iterator[Row]:
-    header = next((fields for _, fields in rows if fields), [])
-    _check_header(header, path)
-    if len(header) == 1 and (others := [other for other in ",;\t|" if other in header[0]]):
-        raise ValueError(
-            f"The header of {os.fspath(path)!r} is one field, {header[0]!r:.80}; pass `delimiter={others[0]!r}` if "
-            "that is what stands between the fields."
-        )
-    width, number = len(header), 0
-    for line, fields in rows:
-        if not fields:
-            if width > 1:
-                continue
-            fields = [""]
-        number += 1
-        if len(fields) != width:
-            remedy = (
-                "put a field that holds the delimiter in quotes"
-                if kind == "csv"
-                else "a tsv field cannot hold the delimiter, so write csv or jsonl"
-            )
-            raise ValueError(
-                f"Row {number} (line {line}) of {os.fspath(path)!r} has {len(fields)} fields and the header {width}, "
-                f"{header}; {remedy}, or pass another `delimiter` than {delimiter!r}. The fields: {fields!r:.200}."
-            )
-        row = {name: field or None for name, field in zip(header, fields, strict=True)}
-        if text_column in row and row[text_column] is None:
-            row[text_column] = ""
-        yield row
-
-
-def _check_header(names: list[str], path: PathLike) -> None:
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ValueError(f"The header of {os.fspath(path)!r} has {repeated} more than once; rename the columns.")
-
-
-def _read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
-    row = 0
-    for number, line in enumerate(lines, 1):
-        if not line or line.isspace():
-            continue
-        row += 1
-        try:
-            value = DECODER.decode(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"Row {row} (line {number}) of {os.fspath(path)!r} is no JSON: {error}.") from error
-        yield _checked(value, line, path, row, number)
-
-
-def _read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
-    """Yields the objects of a list, or those that stand one after the other."""
-    stream = _JsonStream(file, path)
-    in_list = stream.peek() == "["
-    if in_list:
-        stream.skip()
-        if stream.peek() == "]":
-            return
-    while stream.peek():
-        value, text = stream.read_value()
-        yield _checked(value, text, path, stream.rows)
-        if in_list:
-            separator = stream.peek()
-            if separator == "]":
-                break
-            if separator != ",":
-                raise ValueError(
-                    f"Row {stream.rows} of {os.fspath(path)!r} is followed by {separator or 'the end'!r}; the rows of "
-                    "a list are separated by commas, and ] ends it."
-                )
-            stream.skip()
-
-
-class _JsonStream:
-    """JSON values one after the other, of which only one is in memory."""
-
-    def __init__(self, file: io.TextIOWrapper, path: PathLike):
-        self.file, self.path = file, path
-        self.buffer, self.position, self.rows = "", 0, 0
-
-    def peek(self) -> str:
-        """The next character that is no white space; "" at the end."""
-        while True:
-            match = NO_SPACE.search(self.buffer, self.position)
-            if match:
-                self.position = match.start()
-                return match.group()
-            if not self.extend(keep=False):
-                return ""
-
-    def skip(self) -> None:
-        self.position += 1
-
-    def read_value(self) -> tuple[Any, str]:
-        """The next value and its text."""
-        self.rows += 1
-        self.peek()
-        while True:
-            try:
-                value, end = DECODER.raw_decode(self.buffer, self.position)
-            except (ValueError, RecursionError) as error:
-                at = getattr(error, "pos", 0)
-                unfinished = "Unterminated string" in str(error) or len(self.buffer) - at < JSON_MARGIN
-                if unfinished and self.extend(keep=True):
-                    continue
-                raise ValueError(f"Row {self.rows} of {os.fspath(self.path)!r} is no JSON: {error}.") from error
-            text, self.position = self.buffer[self.position : end], end
-            return value, text
-
-    def extend(self, keep: bool) -> bool:
-        """Reads on, as much again as is kept, so that long values take linear time."""
-        kept = self.buffer[self.position :] if keep else ""
-        try:
-            more = self.file.read(max(JSON_CHUNK, len(kept)))
-        except UnicodeDecodeError as error:
-            raise undecodable(error, self.path, "The rows after row", self.rows) from error
-        except DAMAGED as error:
-            raise ValueError(
-                f"Cannot read {os.fspath(self.path)!r} after row {self.rows}: {error}; is it whole?"
-            ) from error
-        self.buffer, self.position = kept + more, 0
-        return bool(more)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> Row:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-        raise ValueError(f"{repeated} more than once in one object")
-    return row
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_unique)
-
-
-def _checked(value: Any, text: str, path: PathLike, row: int, line: int | None = None) -> Row:
-    if not isinstance(value, dict):
-        at = f" (line {line})" if line is not None else ""
-        raise ValueError(
-            f"Row {row}{at} of {os.fspath(path)!r} is {value!r:.80}; a row must be a JSON object. If the file is one list of objects, its format "
-            "is json, not jsonl."
-        )
-    return replace_surrogates(value) if SURROGATE_ESCAPE.search(text) else value
-
-
-def replace_surrogates(value: Any) -> Any:
-    """The value with U+FFFD for each half of a surrogate pair in its strings."""
-    if isinstance(value, str):
-        return SURROGATE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {replace_surrogates(name): replace_surrogates(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_surrogates(item) for item in value]
-    return value
 
 
 def _is_number(text: str) -> bool:

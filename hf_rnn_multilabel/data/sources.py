@@ -212,7 +212,7 @@ def _dataset(builder: TableBuilder) -> Dataset:
     return Dataset(table, info=DatasetInfo(features=Features.from_arrow_schema(table.schema)))
 
 
-def _to_dataset(rows: Rows, split: str) -> Dataset:
+def _to_dataset(rows: Any, split: str) -> Dataset:
     if isinstance(rows, Dataset):
         return rows
     builder = TableBuilder(f"split {split!r}")
@@ -221,7 +221,7 @@ def _to_dataset(rows: Rows, split: str) -> Dataset:
     elif hasattr(rows, "to_arrow"):  # polars
         builder.add_table(rows.to_arrow())
     elif hasattr(rows, "columns") and hasattr(rows, "iloc"):  # pandas
-        builder.add_columns({str(name): rows[name] for name in rows.columns})
+        builder.add_columns({str(name): column for name, column in rows.items()})
     elif isinstance(rows, Iterable) and not isinstance(rows, str | bytes | Mapping) and not hasattr(rows, "n_shards"):
         iterator = iter(rows)
         while chunk := list(islice(iterator, CHUNK)):

@@ -8,41 +8,8 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, List
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
-from .label_columns import IGNORED, Origin, group_rows, kind
-
-
-def splits_of(dataset: Dataset | DatasetDict, *, train: bool = True) -> dict[str, Dataset]:
-    """The splits by name; a single `Dataset` counts as "train".
-
-    Args:
-        dataset: Rows or splits.
-        train: Whether one must be "train".
-
-    Raises:
-        ValueError: It is neither, a split has no rows, or "train" is missing.
-    """
-    if not isinstance(dataset, Dataset | DatasetDict):
-        raise ValueError(
-            f"`dataset` is a {type(dataset).__name__}; pass a `Dataset` or `DatasetDict`, loaded without streaming."
-        )
-    splits = (
-        {"train": dataset} if isinstance(dataset, Dataset) else {str(name): rows for name, rows in dataset.items()}
-    )
-    if not splits or (train and "train" not in splits):
-        raise ValueError(f'The splits are {list(splits)}; call one "train", or pass a single split as a `Dataset`.')
-    for split, rows in splits.items():
-        if not len(rows):
-            raise ValueError(f"Split {split!r} has no rows; fill it or remove it.")
-    return splits
-
-
-def require_columns(splits: dict[str, Dataset], columns: list[str], origin: Origin | None = None) -> None:
-    """Raises a ValueError where a split lacks a column."""
-    for split, rows in splits.items():
-        missing = [column for column in columns if column not in rows.column_names]
-        if missing:
-            where = (origin or Origin()).split(split)
-            raise ValueError(f"Columns {missing} are not in {where}, which has {rows.column_names}.")
+from .columns import group_rows, kind, require_columns, splits_of
+from .label_columns import IGNORED
 
 
 def stratified_split(

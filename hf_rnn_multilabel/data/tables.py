@@ -11,7 +11,7 @@ import datasets
 import pyarrow as pa
 from datasets.table import InMemoryTable, MemoryMappedTable, Table
 
-from .readers import replace_surrogates
+from .json_rows import replace_surrogates
 
 
 MAX_MEMORY = 2**26  # bytes of values; more are written to a file

@@ -58,8 +58,8 @@ def train_tokenizer(
         A tokenizer that `AutoTokenizer.from_pretrained` loads without this package.
 
     Raises:
-        ValueError: A text is no string, the algorithm is unknown, the texts hold no word that is frequent enough, or `vocab_size` has no
-            room for the characters.
+        ValueError: A text is no string, the algorithm is unknown, the texts hold no word that is frequent enough, or
+            `vocab_size` has no room for the characters.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"`algorithm` is {algorithm!r}; give one of {sorted(ALGORITHMS)}.")

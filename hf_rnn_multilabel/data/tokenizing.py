@@ -9,9 +9,8 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import LARGE_INTEGER
 
-from .label_columns import Origin, arrow_column, kind
+from .columns import Origin, arrow_column, kind, require_columns, splits_of
 from .readers import TEXT_COLUMNS
-from .splits import require_columns, splits_of
 
 
 def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ()) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
 from .files import STANDARD_STREAM, PathLike, open_compressed, resolve_format
-from .readers import SURROGATE
+from .json_rows import SURROGATE
 
 
 Row: TypeAlias = Mapping[str, Any]
 Write: TypeAlias = Callable[[Row], object]
 
+LINE_BREAK = re.compile("[\x85\u2028\u2029]")
 PARQUET_ROWS = 1000  # that become a part of a table at once
 
 
@@ -92,18 +94,14 @@ def open_output(
         yield RowWriter(stack.enter_context(WRITERS[kind](file)))
 
 
-def json_text(value: Any, **options: Any) -> str:
-    """Strict JSON: null for a NaN or an infinity, and a list, a number or a string for what JSON lacks.
-
-    Args:
-        value: The value.
-        options: Of `json.dumps`.
-    """
-    options = {"ensure_ascii": False, "allow_nan": False, "default": _plain} | options
+def json_text(value: Any) -> str:
+    """Strict JSON: null for a NaN or an infinity, and a list, a number or a string for what JSON lacks."""
     try:
-        return json.dumps(value, **options)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:
-        return json.dumps(_finite(value), **options)
+        text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_plain)
+    # Some programs end a line at these, as Python's `str.splitlines` does.
+    return text if text.isascii() else LINE_BREAK.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def _finite(value: Any) -> Any:
@@ -130,7 +128,7 @@ def _refuse_inputs(target: str, inputs: Iterable[PathLike]) -> None:
     place = os.stat(target)
     if not stat.S_ISREG(place.st_mode):
         return
-    for path in map(os.fspath, inputs):
+    for path in [os.fspath(path) for path in inputs]:
         try:
             other = os.fstat(sys.stdin.fileno()) if path == STANDARD_STREAM else os.stat(path)
         except (OSError, ValueError, AttributeError):
@@ -229,8 +227,14 @@ def _json(file: Any) -> Iterator[Write]:
 @contextmanager
 def _csv(file: Any) -> Iterator[Write]:
     with _text(file) as write:
-        sink = type("Sink", (), {"write": staticmethod(write)})
-        yield _fields(csv.writer(sink, lineterminator="\n").writerow)
+        yield _fields(csv.writer(_Sink(write), lineterminator="\n").writerow)
+
+
+class _Sink:
+    """What `csv.writer` writes to."""
+
+    def __init__(self, write: Callable[[str], object]):
+        self.write = write
 
 
 @contextmanager
@@ -238,9 +242,7 @@ def _tsv(file: Any) -> Iterator[Write]:
     def write_fields(fields: list[str]) -> None:
         for field in fields:
             if any(character in field for character in "\t\r\n"):
-                raise _MisfitError(
-                    f"holds {field!r:.80}: a tsv field has no tab and no line break; write csv or jsonl"
-                )
+                raise _MisfitError(f"holds {field!r:.80}: a tsv field has no tab or line break; write csv or jsonl")
         write("\t".join(fields) + "\n")
 
     with _text(file) as write:

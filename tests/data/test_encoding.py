@@ -1,3 +1,5 @@
+"""Labels of every form become one float multi-hot, and what may be read in two ways is an error."""
+
 import numpy as np
 import pytest
 from datasets import (
@@ -15,10 +17,8 @@ from datasets import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerFast
 
-from hf_rnn_multilabel.data import encode_labels, find_text_column, label_frequencies, stratified_split, tokenize
+from hf_rnn_multilabel.data import encode_labels
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -110,7 +110,7 @@ def test_pain_08_it_says_what_it_understood(dataset, arguments, form, words):
     encoding = encode_labels(dataset, **arguments)[1]
     assert encoding.form == form
     assert words in str(encoding)
-    assert "a train row carries" in str(encoding)
+    assert "A train row carries" in str(encoding)
 
 
 @pytest.mark.parametrize(
@@ -180,15 +180,163 @@ def test_a_test_split_may_have_no_labels_at_all(train, absent):
     assert matrix(encoded["test"]) == [[0] * len(encoding.label_names)]
 
 
-def test_an_unknown_entry_is_minus_100_in_every_0_1_form():
-    expected = [[1, -100], [0, 1]]
-    for labels in ([[1, None], [0, 1]], [[1.0, -100.0], [0.0, 1.0]], [[True, None], [False, True]]):
-        encoded, encoding = encode_labels(rows(labels))
-        assert matrix(encoded) == expected
-        assert encoding.counts == {"LABEL_0": 1, "LABEL_1": 1}
-        assert encoding.frequencies == {"LABEL_0": 0.5, "LABEL_1": 1.0}
-    columns = Dataset.from_dict({"a": [1, 0], "b": [None, True]})
+BLANKS = [
+    [[1, None], [0, 1], [1, 0]],
+    [[1.0, -100.0], [0.0, 1.0], [1.0, 0.0]],
+    [[True, None], [False, True], [True, False]],
+]
+
+
+@pytest.mark.parametrize("labels", BLANKS)
+def test_an_ignored_entry_is_minus_100_in_every_0_1_form(labels):
+    expected = [[1, -100], [0, 1], [1, 0]]
+    encoded, encoding = encode_labels(rows(labels))
+    assert matrix(encoded) == expected
+    assert encoding.counts == {"LABEL_0": 2, "LABEL_1": 1}
+    assert encoding.frequencies == {"LABEL_0": 2 / 3, "LABEL_1": 0.5}
+    columns = Dataset.from_dict(dict(zip("ab", map(list, zip(*labels, strict=True)), strict=True)))
     assert matrix(encode_labels(columns, ["a", "b"])[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("edema", "mass"),
+    [
+        ([1, None, None], [None, 1, 0]),
+        ([1.0, None, 1.0], [None, 1.0, 0.0]),
+        ([True, None, None], [None, True, False]),
+        (["1", None, ""], [" ", "1.0", "0"]),
+        (["TRUE", "", None], [None, "true", "False"]),
+        ([1, -100, -100], [-100, 1, 0]),
+    ],
+)
+def test_fault_01_a_label_that_is_nowhere_absent_is_an_error_and_blanks_can_mean_absent(edema, mass):
+    dataset = Dataset.from_dict({"text": ["a", "b", "c"], "edema": edema, "mass": mass})
+    with pytest.raises(
+        ValueError, match=r"\['edema'\] \(1 of 2\) are nowhere 0 in split 'train'.*blank_label=\"absent\""
+    ):
+        encode_labels(dataset, ["edema", "mass"])
+    if -100 not in edema:
+        encoded, encoding = encode_labels(dataset, ["edema", "mass"], blank_label="absent")
+        assert matrix(encoded) == [
+            [int(str(label).lower() in ("1", "1.0", "true")) for label in row] for row in zip(edema, mass, strict=True)
+        ]
+        assert encoding.frequencies["mass"] == 1 / 3
+
+
+def test_fault_01_holds_for_lists_with_blanks_and_for_every_split():
+    with pytest.raises(ValueError, match=r"\['LABEL_1'\] .* split 'train'"):
+        encode_labels(rows([[1, None], [0, 1]]))
+    assert matrix(encode_labels(rows([[1, None], [0, 1]]), blank_label="absent")[0]) == [[1, 0], [0, 1]]
+    splits = DatasetDict({"train": rows([[1, 0], [0, 1]]), "test": rows([[1, None], [None, 1]])})
+    with pytest.raises(ValueError, match=r"\(2 of 2\) are nowhere 0 in split 'test'"):
+        encode_labels(splits)
+    partly = DatasetDict({"train": rows([[1, 0], [0, 1]]), "test": rows([[1, None], [0, 1]])})
+    assert matrix(encode_labels(partly)[0]["test"]) == [[1, -100], [0, 1]]
+
+
+def test_a_label_that_no_row_observes_or_that_every_row_has_is_kept():
+    assert matrix(encode_labels(rows([[0, None], [1, None]]))[0]) == [[0, -100], [1, -100]]
+    assert matrix(encode_labels(rows([[0, 1], [1, 1]]))[0]) == [[0, 1], [1, 1]]
+
+
+def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told():
+    dataset = Dataset.from_dict({"a": ["1", "0"], "b": ["0.0", "1"]})
+    assert matrix(encode_labels(dataset, ["a", "b"])[0]) == [[1, 0], [0, 1]]
+    for value, message in {"2": "Row 1 .* has 2.0 for label 'b'", "x": "'x' in row 1 of split 'train'"}.items():
+        with pytest.raises(ValueError, match=message):
+            encode_labels(Dataset.from_dict({"a": ["1", "0"], "b": ["0", value]}), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("strings", "separator", "proposal"),
+    [
+        (["rust scab", "scab", "rust", "none"], None, "separator=' '"),
+        (["sport#news", "sport", "news"], None, "separator='#'"),
+        (["a+b", "b", "a", "b+a", "c"], None, r"separator='\+'"),
+        (["a/b", "b", "a"], None, "separator='/'"),
+        (["a, b", "a"], None, "one label or several"),
+        (["a\nb", "a"], None, "one label or several"),
+        (["a,b", "b", "a"], ";", "',' occurs in 1 of the 3"),
+        (["a\nb", "b"], r"\n", r"\$'\\n'"),
+        (["ab", "b"], ";", "leave `separator` out"),
+    ],
+)
+def test_fault_05_a_separator_that_is_missing_or_wrong_is_an_error_with_a_proposal(strings, separator, proposal):
+    with pytest.raises(ValueError, match=f"(?s){strings[0]!r}.*{proposal}|{proposal}"):
+        encode_labels(rows(strings), separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("strings", "arguments", "names"),
+    [
+        (["New York", "York", "New Delhi"], {}, ["New Delhi", "New York", "York"]),
+        (["css-grid", "css", "grid", "sci-fi", "e-mail"], {}, ["css", "css-grid", "e-mail", "grid", "sci-fi"]),
+        (["a b", "a", "b"], {"label_names": ["a", "b", "a b"]}, ["a", "b", "a b"]),
+        (["a b", "a c"], {"separator": " "}, ["a", "b", "c"]),
+        (["a", "b"], {"separator": ";", "label_names": ["a", "b"]}, ["a", "b"]),
+        (["", None, "a;b"], {"separator": ";"}, ["a", "b"]),
+    ],
+)
+def test_names_with_spaces_and_signs_are_names_where_their_parts_are_none(strings, arguments, names):
+    assert encode_labels(rows(strings), **arguments)[1].label_names == names
+
+
+LOOK_ALIKE = [
+    "caf\u00e9 bar",
+    "cafe\u0301 bar",
+    "caf\u00e9\u00a0bar",
+    "caf\u00e9  bar",
+    "caf\u00e9\u200b bar",
+    " caf\u00e9 bar",
+]
+
+
+@pytest.mark.parametrize("spelling", LOOK_ALIKE[1:])
+def test_fault_07_names_that_look_alike_are_one_label_and_it_is_said(spelling):
+    name = LOOK_ALIKE[0]
+    for labels, arguments in (
+        ([[name], [spelling], ["x"]], {}),
+        ([name, spelling, "x"], {}),
+        ([f"{name};x", f"{spelling};x", "x"], {"separator": ";"}),
+    ):
+        encoding = encode_labels(rows(labels), **arguments)[1]
+        assert encoding.label_names == [name, "x"]
+        assert encoding.counts[name] == 2
+        if spelling.strip() == spelling or isinstance(labels[0], list):
+            assert encoding.merged == {name: sorted([name, spelling])}
+            assert "1 labels are written in several ways" in str(encoding)
+    given = encode_labels(rows([[spelling]]), label_names=["x", name])[1]
+    assert given.label_names == ["x", name] and given.counts == {"x": 0, name: 1}
+    with pytest.raises(ValueError, match=r"`label_names`.* repeated"):
+        encode_labels(rows([[name]]), label_names=[name, spelling])
+
+
+def test_a_name_that_is_written_in_one_way_stays_as_it_is():
+    encoding = encode_labels(rows([["a  b", "c\u00a0d"], ["a  b"]]))[1]
+    assert encoding.label_names == ["a  b", "c\u00a0d"] and not encoding.merged
+
+
+def test_fault_11_rows_with_the_same_text_can_be_one_row():
+    dataset = Dataset.from_dict({"text": ["a", "b", "a", "a"], "labels": ["x", "x", "y", "x"], "id": [1, 2, 3, 4]})
+    encoded, encoding = encode_labels(dataset, group_column="text")
+    assert encoded["text"][:] == ["a", "b"] and encoded["id"][:] == [1, 2]
+    assert matrix(encoded) == [[1, 1], [1, 0]]
+    assert encoding.counts == {"x": 2, "y": 1} and encoding.grouped == {"train": 2}
+    assert "2 rows of train were merged" in str(encoding)
+    blanks = Dataset.from_dict(
+        {"text": ["a", "a", "b", "b", "c"], "labels": [[1, None], [0, None], [0, None], [0, 0], [1, 1]]}
+    )
+    assert matrix(encode_labels(blanks, group_column="text")[0]) == [[1, -100], [0, 0], [1, 1]]
+
+
+def test_rows_of_files_are_told_by_file_and_counted_from_1():
+    splits = DatasetDict({"train": rows([[1, 0], [0, 1]]), "test": rows([[1, 0], [2, 1]])})
+    splits = splits.cast_column("labels", List(Value("float32")))
+    with pytest.raises(ValueError, match=r"Row 2 of 'b\.csv' has 2\.0"):
+        encode_labels(splits, files={"train": "a.csv", "test": "b.csv"})
+    with pytest.raises(ValueError, match=r"Columns \['tags'\] are not in 'b\.csv'"):
+        tagged = DatasetDict({"train": rows([["a"]], tags=[["a"]]), "test": rows([["a"]])})
+        encode_labels(tagged, "tags", files={"test": "b.csv"})
 
 
 def test_encoding_twice_changes_nothing():
@@ -318,7 +466,7 @@ def test_an_id_beyond_the_names_is_unknown_even_when_a_name_looks_like_it():
         (rows([0]), {"label_column": ["labels"], "separator": ","}, "`separator` is ','"),
         (rows([0]), {"label_column": ["labels", "labels"]}, "each once"),
         (rows([0]), {"label_column": []}, "at least one column"),
-        (rows([["a"]], tags=[["b"]]), {"label_column": "tags"}, "would overwrite"),
+        (rows([["a"]], tags=[["b"]]), {"label_column": "tags"}, r"\['labels'\] .*would overwrite"),
         (
             Dataset.from_dict({"label": [3], "tags": [["a"]]}),
             {"label_column": "tags"},
@@ -331,6 +479,7 @@ def test_an_id_beyond_the_names_is_unknown_even_when_a_name_looks_like_it():
         (rows([["a"]]), {"label_names": ["a", "a"]}, r"\['a'\] repeated"),
         (rows([["a"]]), {"label_names": ["a", 1, ""]}, r"\[1, ''\] wrong"),
         (rows([["a"]]), {"unknown_labels": "ignore"}, "`unknown_labels` is 'ignore'"),
+        (rows([["a"]]), {"blank_label": 0}, "`blank_label` is 0"),
         (rows([["a"]]).select([]), {}, "Split 'train' has no rows"),
         (DatasetDict({"train": rows([["a"]]), "test": rows([["a"]]).select([])}), {}, "Split 'test' has no rows"),
         (DatasetDict({"test": rows([["a"]])}), {}, r"The splits are \['test'\]"),
@@ -344,228 +493,6 @@ def test_an_id_beyond_the_names_is_unknown_even_when_a_name_looks_like_it():
 def test_bad_labels_are_an_error_that_says_where_and_what_to_do(dataset, arguments, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         encode_labels(dataset, **arguments)
-
-
-# Stratified split
-
-
-def imbalanced(total, num_labels, seed=0):
-    """Encoded rows, whose labels get rarer with their index."""
-    shares = 0.5 / np.arange(1, num_labels + 1)
-    hot = np.random.default_rng(seed).random((total, num_labels)) < shares
-    feature = List(Value("float32"), length=num_labels)
-    return rows(hot.astype(np.float32).tolist(), feature, number=list(range(total)))
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(2, 60), st.integers(1, 6), st.floats(0.1, 0.9), st.integers(0, 99))
-def test_pain_19_the_split_is_disjoint_complete_and_in_order(total, num_labels, test_size, seed):
-    dataset = imbalanced(total, num_labels, seed)
-    try:
-        split = stratified_split(dataset, test_size, seed=seed)
-    except ValueError:
-        assert total * test_size > total - 1 or total < 10
-        return
-    numbers = {part: split[part]["number"][:] for part in ("train", "test")}
-    assert sorted(numbers["train"] + numbers["test"]) == list(range(total))
-    assert all(numbers[part] == sorted(numbers[part]) and numbers[part] for part in numbers)
-
-
-def test_pain_19_label_frequencies_are_alike_and_reported():
-    dataset = imbalanced(1000, 10)
-    shares = label_frequencies(stratified_split(dataset, 0.2))
-    assert list(shares) == ["train", "test"]
-    assert np.allclose(shares["train"], shares["test"], atol=0.01)
-    assert np.allclose(label_frequencies(dataset)["train"], np.mean(matrix(dataset), axis=0))
-    unstratified = label_frequencies(DatasetDict(dataset.train_test_split(0.2, seed=0)))
-    assert not np.allclose(unstratified["train"], unstratified["test"], atol=0.01)
-
-
-def test_pain_19_labels_too_rare_to_split_do_not_shrink_the_test_part():
-    hot = np.concatenate([np.eye(400), np.arange(400)[:, None] % 2], axis=1)
-    split = stratified_split(rows(hot.tolist(), List(Value("float32"), length=401)), 0.1)
-    assert 36 <= len(split["test"]) <= 44
-    shares = label_frequencies(split)
-    assert abs(shares["train"][-1] - shares["test"][-1]) < 0.02
-
-
-def test_the_split_repeats_with_its_seed_and_changes_with_another():
-    dataset = imbalanced(100, 4)
-    first, again, other = (stratified_split(dataset, 20, seed=seed)["test"]["number"][:] for seed in (1, 1, 2))
-    assert first == again != other
-
-
-def test_an_unknown_label_counts_as_absent_in_the_split_and_not_in_the_shares():
-    hot = np.array(matrix(imbalanced(60, 4)))
-    unknown = (np.random.default_rng(1).random(hot.shape) < 0.3) & (hot == 0)
-    feature = List(Value("float32"), length=4)
-    with_zeros = rows(hot.tolist(), feature)
-    with_unknown = rows(np.where(unknown, -100, hot).tolist(), feature)
-    assert (
-        stratified_split(with_unknown, 0.3)["test"]["text"][:] == stratified_split(with_zeros, 0.3)["test"]["text"][:]
-    )
-    assert np.allclose(label_frequencies(with_unknown)["train"], hot.sum(axis=0) / (~unknown).sum(axis=0))
-
-
-@pytest.mark.parametrize("test_size", [0, 0.0, 3, 1.0, 4, -1, 1.5])
-def test_a_split_with_an_empty_part_is_an_error(test_size):
-    dataset, _ = encode_labels(rows([["a"], ["b"], ["a", "b"]]))
-    with pytest.raises(ValueError, match=f"`test_size` {test_size} leaves"):
-        stratified_split(dataset, test_size)
-
-
-def test_one_row_cannot_be_split():
-    with pytest.raises(ValueError, match="of 1 rows"):
-        stratified_split(encode_labels(rows([["a"]]))[0], 0.5)
-
-
-@pytest.mark.parametrize("labels", [[["a"], ["b"]], [[1.0, 0.0], [0.0, 1.0]]])
-def test_splitting_needs_encoded_labels(labels):
-    with pytest.raises(ValueError, match="call `encode_labels` first"):
-        stratified_split(rows(labels), 0.5)
-    with pytest.raises(ValueError, match="call `encode_labels` first"):
-        label_frequencies(rows(labels))
-
-
-def test_splitting_takes_one_split():
-    with pytest.raises(ValueError, match=r'pass one split, such as `dataset\["train"\]`'):
-        stratified_split(DatasetDict({"train": imbalanced(10, 2)}), 0.5)
-
-
-# Texts
-
-
-def word_tokenizer(special=True, **arguments):
-    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "b": 5, "c": 6}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    if special:
-        backend.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-        )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        **arguments,
-    )
-
-
-def texts(values, **columns):
-    return Dataset.from_dict({"text": values, **columns}).cast_column("text", Value("string"))
-
-
-def test_texts_become_unpadded_tokens_beside_the_other_columns():
-    tokenized, truncated = tokenize(texts(["a b", "", "c z a"], id=[7, 8, 9]), word_tokenizer())
-    assert tokenized.column_names == ["id", "input_ids", "attention_mask"]
-    assert tokenized["input_ids"][:] == [[2, 4, 5, 3], [2, 3], [2, 6, 1, 4, 3]]
-    assert tokenized["attention_mask"][:] == [[1] * 4, [1] * 2, [1] * 5]
-    assert truncated == {"train": 0}
-
-
-def test_a_datasets_format_does_not_matter_to_its_tokens():
-    formatted = texts(["a b", "c"], id=[7, 8]).with_format("numpy", columns=["id"])
-    tokenized, _ = tokenize(formatted, word_tokenizer())
-    assert tokenized[:] == {"id": [7, 8], "input_ids": [[2, 4, 5, 3], [2, 6, 3]], "attention_mask": [[1] * 4, [1] * 3]}
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.integers(3, 10), st.booleans())
-def test_the_truncated_texts_are_those_longer_than_max_length(lengths, max_length, special):
-    dataset = DatasetDict({"train": texts(["a"]), "test": texts(["b " * length for length in lengths])})
-    tokenized, truncated = tokenize(dataset, word_tokenizer(special), max_length=max_length)
-    full = [length + 2 * special for length in lengths]
-    assert truncated == {"train": 0, "test": sum(length > max_length for length in full)}
-    assert [len(ids) for ids in tokenized["test"]["input_ids"]] == [min(length, max_length) for length in full]
-
-
-def test_the_limit_is_the_tokenizers_own_unless_given():
-    dataset = texts(["a b c a b c"])
-    assert tokenize(dataset, word_tokenizer(model_max_length=4))[1] == {"train": 1}
-    assert tokenize(dataset, word_tokenizer(model_max_length=4), max_length=8)[1] == {"train": 0}
-    assert tokenize(dataset, word_tokenizer())[1] == {"train": 0}
-
-
-def test_the_count_of_truncated_texts_survives_the_cache(tmp_path):
-    texts(["a b c a b c", "a"]).save_to_disk(tmp_path / "texts")
-    for _ in range(3):
-        dataset = Dataset.load_from_disk(tmp_path / "texts")
-        assert tokenize(dataset, word_tokenizer(), max_length=4)[1] == {"train": 1}
-
-
-def test_texts_that_are_all_empty_keep_integer_columns():
-    tokenized, _ = tokenize(texts(["", " "]), word_tokenizer(special=False))
-    assert tokenized["input_ids"][:] == [[], []]
-    assert tokenized.features["input_ids"] == List(Value("int32"))
-    assert tokenized.features["attention_mask"] == List(Value("int8"))
-
-
-def test_a_text_of_a_million_characters_is_truncated():
-    tokenized, truncated = tokenize(texts(["a " * 500_000, "x" * 1_000_000]), word_tokenizer(), max_length=16)
-    assert [len(ids) for ids in tokenized["input_ids"]] == [16, 3]
-    assert truncated == {"train": 1}
-
-
-def test_encoded_and_tokenized_rows_collate_to_float_labels():
-    dataset, _ = encode_labels(Dataset.from_dict({"text": ["a b c", "a"], "labels": [["x"], ["x", "y"]]}))
-    tokenized, _ = tokenize(dataset, word_tokenizer())
-    batch = DataCollatorWithPadding(word_tokenizer())(list(tokenized))
-    assert str(batch["labels"].dtype) == "torch.float32"
-    assert batch["labels"].tolist() == [[1, 0], [1, 1]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "arguments", "message"),
-    [
-        (
-            DatasetDict({"train": texts(["a"]), "test": texts(["a", None])}),
-            {},
-            r"Row 1 of split 'test' has None.*remove",
-        ),
-        (Dataset.from_dict({"text": [None, None]}), {}, "Row 0 of split 'train' has None"),
-        (Dataset.from_dict({"text": [1, 2]}), {}, r"Value\('int64'\), not strings"),
-        (Dataset.from_dict({"text": [["a"]]}), {}, "not strings"),
-        (texts(["a"]), {"text_column": "body"}, r"\['body'\] are not in split 'train'.*\['text'\]"),
-        (texts(["a"]), {"max_length": 2}, "`max_length` 2 leaves no room besides 2 special tokens"),
-        (texts(["a"]), {"max_length": 0}, "`max_length` 0"),
-        (texts([]), {}, "no rows"),
-        (["a"], {}, "`dataset` is a list"),
-    ],
-)
-def test_bad_texts_are_an_error_that_says_where_and_what_to_do(dataset, arguments, message):
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        tokenize(dataset, word_tokenizer(), **arguments)
-
-
-def test_a_slow_tokenizer_is_refused():
-    tokenizer = word_tokenizer()
-    slow = type("Slow", (), {"is_fast": False, "model_max_length": 512})()
-    assert tokenizer.is_fast
-    with pytest.raises(ValueError, match="Slow is not a fast tokenizer"):
-        tokenize(texts(["a"]), slow)
-
-
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [
-        ({"body": ["b"], "text": ["a"], "title": ["c"]}, "text"),
-        ({"title": ["c"], "abstract": ["b"]}, "abstract"),
-        ({"labels": [["x"]], "review": ["c"]}, "review"),
-        ({"text": [1], "review": ["c"]}, "review"),
-    ],
-)
-def test_the_text_column_is_found(columns, expected):
-    assert find_text_column(Dataset.from_dict(columns)) == expected
-    assert find_text_column(DatasetDict({"test": Dataset.from_dict(columns)})) == expected
-
-
-@pytest.mark.parametrize("columns", [{"title": ["a"], "review": ["b"]}, {"number": [1]}])
-def test_no_clear_text_column_is_an_error_with_the_columns(columns):
-    with pytest.raises(ValueError, match=f"(?s)pass its name.*{next(iter(columns))}"):
-        find_text_column(Dataset.from_dict(columns))
 
 
 def from_csv(folder, name, lines, **a):
@@ -587,6 +514,9 @@ def test_numbers_loaded_as_strings(tmp_path):
     lines = ["one,1", "two,", "three,3"]
     with pytest.raises(ValueError, match="load the column as `Value"):
         encode_labels(from_csv(tmp_path, "n.csv", lines), separator=";")
-    f = Features({"text": Value("string"), "labels": Value("string")})
-    e, enc = encode_labels(from_csv(tmp_path, "n.csv", lines, features=f), separator=";")
-    assert enc.label_names == ["1", "3"] and e["labels"][:] == [[1, 0], [0, 0], [0, 1]]
+    features = Features({"text": Value("string"), "labels": Value("string")})
+    encoded, encoding = encode_labels(
+        from_csv(tmp_path, "n.csv", [*lines, "four,1;3"], features=features), separator=";"
+    )
+    assert encoding.label_names == ["1", "3"]
+    assert encoded["labels"][:] == [[1, 0], [0, 0], [0, 1], [1, 1]]

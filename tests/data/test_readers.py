@@ -1,4 +1,4 @@
-"""Every file is read by one reader: rows out are rows in, strings stay strings, and what is wrong is told by its row."""
+"""Every file is read by one reader: rows out are rows in, strings stay strings, errors name the row."""
 
 import bz2
 import csv
@@ -141,23 +141,28 @@ def test_a_file_is_read_as_it_is_needed(tmp_path, name, bad):
         list(rows)
 
 
-def test_lines_of_stdin_are_texts_and_rows_where_a_format_is_said():
-    code = "from hf_rnn_multilabel.data import read_rows; import sys\n"
-    code += "print(ascii(list(read_rows('-', file_format=sys.argv[1] or None))), end='')"
-    for kind, data in {
-        "": "a, ü\r\n\n\u2028b",
-        "csv": "text,n\na,\n",
-        "jsonl": '{"text": "ü"}\n',
-        "tsv": "\ufefftext\ta\nx\t1",
-    }.items():
-        run = subprocess.run([sys.executable, "-c", code, kind], input=data.encode(), capture_output=True, check=True)
-        expected = {
-            "": [{"text": "a, ü"}, {"text": ""}, {"text": "\u2028b"}],
-            "csv": [{"text": "a", "n": None}],
-            "jsonl": [{"text": "ü"}],
-            "tsv": [{"text": "x", "a": "1"}],
-        }[kind]
-        assert run.stdout.decode() == ascii(expected)
+@pytest.mark.parametrize(
+    ("kind", "data", "expected"),
+    [
+        (None, "a, ü\r\n\n\u2028b", [{"text": "a, ü"}, {"text": ""}, {"text": "\u2028b"}]),
+        ("csv", "text,n\na,\n", [{"text": "a", "n": None}]),
+        ("jsonl", '{"text": "ü"}\n', [{"text": "ü"}]),
+        ("json", '[{"text": "ü"}]\n', [{"text": "ü"}]),
+        ("tsv", "\ufefftext\ta\nx\t1", [{"text": "x", "a": "1"}]),
+    ],
+)
+def test_lines_of_stdin_are_texts_and_rows_where_a_format_is_said(kind, data, expected):
+    # A locale of another encoding does not matter.
+    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(data.encode())), encoding="ascii")
+    with mock.patch.object(sys, "stdin", stdin):
+        assert list(read_rows("-", file_format=kind)) == expected
+        assert not stdin.closed
+
+
+def test_stdin_is_read_from_a_pipe():
+    code = "from hf_rnn_multilabel.data import read_rows\nprint(ascii(list(read_rows('-'))), end='')"
+    run = subprocess.run([sys.executable, "-c", code], input=b"a\n\xc3\xbc\n", capture_output=True, check=True)
+    assert run.stdout.decode() == ascii([{"text": "a"}, {"text": "ü"}])
 
 
 def test_a_stream_of_text_in_the_place_of_stdin_is_read():
@@ -171,8 +176,7 @@ def test_a_stream_of_text_in_the_place_of_stdin_is_read():
 def test_fault_02_in_tsv_a_quotation_mark_is_text(tmp_path):
     texts = [f"text {number}" for number in range(98)]
     texts[10:10], texts[50:50] = ['"Stop, she said'], ['he said "no" and left" again']
-    for text in ('"', '""', '"a"', 'a"', '"a" b', "'"):
-        texts.append(text)
+    texts += ['"', '""', '"a"', 'a"', '"a" b', "'"]
     path = write(tmp_path / "a.tsv", "text\tlabel\n" + "".join(f"{text}\tred\n" for text in texts))
     assert list(read_rows(path)) == [{"text": text, "label": "red"} for text in texts]
 
@@ -363,7 +367,7 @@ def test_fault_42_a_damaged_archive_is_told_by_name(tmp_path, kind, compression)
             continue
         with pytest.raises(ValueError, match=rf"a\.{kind}{compression}"):
             assert list(read_rows(path)) != rows
-    with pytest.raises(FileNotFoundError, match="nowhere.csv"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
         read_rows(tmp_path / "nowhere.csv")
     with pytest.raises(ValueError, match="is a folder"):
         read_rows(tmp_path)

@@ -1,0 +1,138 @@
+"""Rows of csv and tsv: as many as there are, every value a string, and what does not fit is an error."""
+
+import csv
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from .files import PathLike
+
+
+Row: TypeAlias = dict[str, Any]
+# The number of the first line of a row, and its fields.
+Fields: TypeAlias = tuple[int, list[str]]
+
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
+
+
+def read_delimited(
+    lines: Iterator[str], path: PathLike, *, kind: str, delimiter: str, text_column: str | None
+) -> Iterator[Row]:
+    """Reads csv or tsv; see `read_rows`.
+
+    Args:
+        lines: With their ends.
+        path: The file, for errors.
+        kind: "csv", in which quotation marks enclose fields, or "tsv", in which they are text.
+        delimiter: The character between the fields.
+        text_column: The column of which an empty field is "" and not None.
+    """
+    fields = _split_tsv(lines, delimiter) if kind == "tsv" else _split_csv(lines, delimiter, path)
+    return _read_fields(fields, path, delimiter, kind, text_column)
+
+
+def check_delimiter(delimiter: str | None, kind: str) -> str:
+    """The character between the fields of a format; a ValueError if there cannot be such a one."""
+    if delimiter is None:
+        return DELIMITERS.get(kind, "")
+    if kind not in DELIMITERS:
+        raise ValueError(f"`delimiter` is {delimiter!r}, but {kind} files have none; leave it out.")
+    if delimiter == r"\t":
+        return "\t"
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise ValueError(f"`delimiter` is {delimiter!r}; it must be one character, for example ; or \\t.")
+    return delimiter
+
+
+def check_header(names: list[str], path: PathLike) -> None:
+    """Raises a ValueError where two columns have one name."""
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"The header of {os.fspath(path)!r} has {repeated} more than once; rename the columns.")
+
+
+def _split_tsv(lines: Iterator[str], delimiter: str) -> Iterator[Fields]:
+    for number, line in enumerate(lines, 1):
+        line = line.rstrip("\r\n")
+        yield number, line.split(delimiter) if line else []
+
+
+def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator[Fields]:
+    """Yields the fields of each row, and the number of its first line."""
+    record: list[str] = []
+
+    def recorded() -> Iterator[str]:
+        for line in lines:
+            record.append(line)
+            yield line
+
+    csv.field_size_limit(MAX_FIELD)
+    reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
+    start, columns, row, suspicious = 1, 0, 0, False
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            unclosed = "unexpected end" in str(error) or "field larger" in str(error)
+            problem = "opens a quotation mark that is never closed" if unclosed else f"is no csv ({error})"
+            raise ValueError(
+                f"{f'Row {row}' if row else 'The header'} (from line {start} to {reader.line_num}) of "
+                f"{os.fspath(path)!r} {problem}. Put a field with a quotation mark in quotes and double that mark; "
+                'or, if quotation marks are text, pass `file_format="tsv"` and the `delimiter`.'
+            ) from error
+        if len(record) > 1 and not suspicious and columns > 1 and _look_like_rows(record, delimiter, columns):
+            suspicious = True
+            warnings.warn(
+                f"Row {row} (line {start}) of {os.fspath(path)!r} is one field in quotes over {len(record)} lines, "
+                f"each of which has {columns} fields as a row has. If it is not meant so, a quotation mark is not "
+                "closed.",
+                stacklevel=2,
+            )
+        yield start, fields
+        columns = columns or len(fields)
+        row += bool(fields) or columns == 1
+        start = reader.line_num + 1
+        record.clear()
+
+
+def _look_like_rows(lines: list[str], delimiter: str, columns: int) -> bool:
+    """Whether each line of a row that spans several could be a row by itself."""
+    return all(line.count(delimiter) == columns - 1 for line in lines)
+
+
+def _read_fields(
+    rows: Iterator[Fields], path: PathLike, delimiter: str, kind: str, text_column: str | None
+) -> Iterator[Row]:
+    header = next((fields for _, fields in rows if fields), [])
+    check_header(header, path)
+    if len(header) == 1 and (others := [other for other in ",;\t|" if other in header[0]]):
+        raise ValueError(
+            f"The header of {os.fspath(path)!r} is one field, {header[0]!r:.80}; pass `delimiter={others[0]!r}` if "
+            "that is what stands between the fields."
+        )
+    width, number = len(header), 0
+    for line, fields in rows:
+        if not fields:
+            if width > 1:
+                continue
+            fields = [""]
+        number += 1
+        if len(fields) != width:
+            remedy = (
+                "put a field that holds the delimiter in quotes"
+                if kind == "csv"
+                else "a tsv field cannot hold the delimiter, so write csv or jsonl"
+            )
+            raise ValueError(
+                f"Row {number} (line {line}) of {os.fspath(path)!r} has {len(fields)} fields and the header {width}, "
+                f"{header}; {remedy}, or pass another `delimiter` than {delimiter!r}. The fields: {fields!r:.200}."
+            )
+        row = {name: field or None for name, field in zip(header, fields, strict=True)}
+        if text_column in row and row[text_column] is None:
+            row[text_column] = ""
+        yield row

@@ -1,0 +1,141 @@
+"""Rows of JSON: an object per line, or a list of objects of which one at a time is in memory."""
+
+import io
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from .files import DAMAGED, PathLike, undecodable
+
+
+Row: TypeAlias = dict[str, Any]
+
+CHUNK = 2**18  # characters that are read at once
+# An error this near to the end of what was read may only mean that the rest is still to come.
+MARGIN = 32
+NO_SPACE = re.compile(r"[^ \t\r\n]")
+SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
+    """Yields the objects of lines, of which some may be blank."""
+    row = 0
+    for number, line in enumerate(lines, 1):
+        if not line or line.isspace():
+            continue
+        row += 1
+        try:
+            value = DECODER.decode(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"Row {row} (line {number}) of {os.fspath(path)!r} is no JSON: {error}.") from error
+        yield _checked(value, line, path, row, number)
+
+
+def read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
+    """Yields the objects of a list, or those that stand one after the other."""
+    stream = _JsonStream(file, path)
+    in_list = stream.peek() == "["
+    if in_list:
+        stream.skip()
+        if stream.peek() == "]":
+            return
+    while stream.peek():
+        value, text = stream.read_value()
+        yield _checked(value, text, path, stream.rows)
+        if in_list:
+            separator = stream.peek()
+            if separator == "]":
+                break
+            if separator != ",":
+                raise ValueError(
+                    f"Row {stream.rows} of {os.fspath(path)!r} is followed by {separator or 'the end'!r}; the rows of "
+                    "a list are separated by commas, and ] ends it."
+                )
+            stream.skip()
+
+
+class _JsonStream:
+    """JSON values one after the other, of which only one is in memory."""
+
+    def __init__(self, file: io.TextIOWrapper, path: PathLike):
+        self.file, self.path = file, path
+        self.buffer, self.position, self.rows = "", 0, 0
+
+    def peek(self) -> str:
+        """The next character that is no white space; "" at the end."""
+        while True:
+            match = NO_SPACE.search(self.buffer, self.position)
+            if match:
+                self.position = match.start()
+                return match.group()
+            if not self.extend(keep=False):
+                return ""
+
+    def skip(self) -> None:
+        self.position += 1
+
+    def read_value(self) -> tuple[Any, str]:
+        """The next value and its text."""
+        self.rows += 1
+        self.peek()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self.buffer, self.position)
+            except (ValueError, RecursionError) as error:
+                at = getattr(error, "pos", 0)
+                unfinished = "Unterminated string" in str(error) or len(self.buffer) - at < MARGIN
+                if unfinished and self.extend(keep=True):
+                    continue
+                raise ValueError(f"Row {self.rows} of {os.fspath(self.path)!r} is no JSON: {error}.") from error
+            text, self.position = self.buffer[self.position : end], end
+            return value, text
+
+    def extend(self, keep: bool) -> bool:
+        """Reads on, as much again as is kept, so that long values take linear time."""
+        kept = self.buffer[self.position :] if keep else ""
+        try:
+            more = self.file.read(max(CHUNK, len(kept)))
+        except UnicodeDecodeError as error:
+            raise undecodable(error, self.path, "The rows after row", self.rows) from error
+        except DAMAGED as error:
+            raise ValueError(
+                f"Cannot read {os.fspath(self.path)!r} after row {self.rows}: {error}; is it whole?"
+            ) from error
+        self.buffer, self.position = kept + more, 0
+        return bool(more)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+        raise ValueError(f"{repeated} more than once in one object")
+    return row
+
+
+def _checked(value: Any, text: str, path: PathLike, row: int, line: int | None = None) -> Row:
+    if not isinstance(value, dict):
+        at = f" (line {line})" if line is not None else ""
+        raise ValueError(
+            f"Row {row}{at} of {os.fspath(path)!r} is {value!r:.80}; a row must be a JSON object. If the file is one "
+            "list of objects, its format is json, not jsonl."
+        )
+    return replace_surrogates(value) if SURROGATE_ESCAPE.search(text) else value
+
+
+def replace_surrogates(value: Any) -> Any:
+    """The value with U+FFFD for each half of a surrogate pair in its strings."""
+    if isinstance(value, str):
+        return SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {replace_surrogates(name): replace_surrogates(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_surrogates(item) for item in value]
+    return value
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_unique)

@@ -1,0 +1,224 @@
+"""An output file has the format of its name, is whole or not there, and is never an input."""
+
+import csv
+import datetime
+import gzip
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from hf_rnn_multilabel.data import files, open_output, read_rows, writers
+
+
+NAN = float("nan")
+ROWS = [
+    {"text": 'a "b", c\nd\te', "n": 1, "x": NAN, "tags": ["é", "b"], "none": None},
+    {"text": "", "n": -2, "x": 0.5, "tags": [], "none": "\u2028"},
+]
+
+
+def write(path, rows=ROWS, **options):
+    with open_output(path, **options) as output:
+        for row in rows:
+            output.write(row)
+    return output.rows
+
+
+def strict(text: str):
+    def refuse(name):
+        raise AssertionError(name)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+# Formats
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.JSONL.gz", "a.json", "a.json.bz2", "a.ndjson.xz"])
+def test_fault_13_json_is_strict_in_the_format_of_the_name(tmp_path, name):
+    assert write(tmp_path / name) == 2
+    expected = [ROWS[0] | {"x": None}, ROWS[1]]
+    assert list(read_rows(tmp_path / name)) == expected
+    with files.open_text(tmp_path / name, files.resolve_format(name)[1]) as file:
+        text = file.read()
+    found = (
+        strict(text)
+        if ".json" in name.lower() and "jsonl" not in name.lower()
+        else list(map(strict, text.splitlines()))
+    )
+    assert found == expected
+
+
+def test_fault_13_what_json_lacks_is_null_or_what_stands_for_it(tmp_path):
+    values = {
+        "inf": float("-inf"),
+        "deep": [{"a": (NAN, 1)}],
+        "array": np.array([1.0, NAN]),
+        "scalar": np.float32(0.5),
+        "day": datetime.date(2026, 1, 2),
+        3: True,
+    }
+    write(tmp_path / "a.jsonl", [values, {"array": np.arange(2)}])
+    assert [strict(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [
+        {"inf": None, "deep": [{"a": [None, 1]}], "array": [1.0, None], "scalar": 0.5, "day": "2026-01-02", "3": True},
+        {"array": [0, 1]},
+    ]
+
+
+def test_fault_40_a_gz_is_a_gz_and_a_csv_is_a_csv(tmp_path):
+    write(tmp_path / "a.jsonl.gz")
+    assert gzip.decompress((tmp_path / "a.jsonl.gz").read_bytes()).decode().count("\n") == 2
+    write(tmp_path / "a.csv")
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert found[0] == {"text": ROWS[0]["text"], "n": "1", "x": "", "tags": '["é", "b"]', "none": ""}
+    assert [row["text"] for row in read_rows(tmp_path / "a.csv")] == [row["text"] for row in ROWS]
+    write(tmp_path / "a.tsv", [{"text": '"a', "tags": ["b"]}, {"text": "c"}])
+    assert (tmp_path / "a.tsv").read_text() == 'text\ttags\n"a\t["b"]\nc\t\n'
+    write(tmp_path / "a.parquet", [{"text": "a", "tags": []}, {"text": "b", "tags": ["c"], "n": 1}] * 1500)
+    assert list(read_rows(tmp_path / "a.parquet"))[-2:] == [
+        {"text": "a", "tags": [], "n": None},
+        {"text": "b", "tags": ["c"], "n": 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.txt", {}, r"'.*a\.txt' would be txt"),
+        ("a.parquet.gz", {}, r"parquet\.gz"),
+        ("a.xlsx", {}, r"format of '.*a\.xlsx'"),
+        ("a", {}, "format of '.*a'"),
+        ("a.csv", {"file_format": "xlsx"}, "`file_format` is 'xlsx'"),
+        ("-", {"file_format": "txt"}, "'-' would be txt"),
+    ],
+)
+def test_fault_40_a_format_that_is_not_written_is_refused(tmp_path, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        write(name if name == "-" else tmp_path / name, **options)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("a.csv", [{"a": 1}, {"a": 1, "b": 2}], r"Row 2 of the output .*\['b'\]"),
+        ("a.tsv", [{"a": 1}, {"a": "x\ty"}], r"Row 2 of the output .*'x\\ty'"),
+        ("a.tsv", [{"a": "x\ry"}], r"Row 1 of the output .*'x\\ry'"),
+        ("a.parquet", [{"a": 1}, {"a": "x"}], "Row 2 of the output has 'x' in column 'a'"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_told_and_nothing_is_written(tmp_path, name, rows, message):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path / name, rows)
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet", "a.csv.gz"])
+def test_no_rows_give_a_file_without_rows(tmp_path, name):
+    assert write(tmp_path / name, []) == 0
+    assert list(read_rows(tmp_path / name)) == []
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv", "a.json", "a.parquet"])
+def test_fault_12_halves_of_surrogate_pairs_are_replaced(tmp_path, name):
+    write(tmp_path / name, [{"text": "\ud83d!", "other": "😀"}, {"text": "x", "other": "\udc00"}])
+    assert list(read_rows(tmp_path / name)) == [{"text": "\ufffd!", "other": "😀"}, {"text": "x", "other": "\ufffd"}]
+
+
+def test_rows_go_to_stdout_as_utf_8_whatever_the_locale(capsysbinary):
+    write("-", [{"text": "ü 漢\ud83d"}])
+    write("-", [{"text": "ü", "n": 1}], file_format="csv")
+    assert capsysbinary.readouterr().out.decode() == '{"text": "ü 漢\ufffd"}\ntext,n\nü,1\n'
+    with mock.patch.object(sys, "stdout", io.StringIO()) as stdout:
+        write("-", [{"text": "ü"}])
+        print("more")
+    assert stdout.getvalue() == '{"text": "ü"}\nmore\n'
+
+
+# Whole or not there
+
+
+def test_fault_31_an_input_is_refused_by_whatever_name(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a"}\n')
+    os.link(path, tmp_path / "hard.jsonl")
+    os.symlink(path, tmp_path / "soft.jsonl")
+    for name in ("in.jsonl", "hard.jsonl", "soft.jsonl", "../" + tmp_path.name + "/in.jsonl"):
+        with pytest.raises(ValueError, match=r"is the input '.*in\.jsonl'"):
+            write(tmp_path / name, inputs=["nowhere.jsonl", path])
+        with open(path) as stdin, mock.patch.object(sys, "stdin", stdin), pytest.raises(ValueError, match="input '-'"):
+            write(tmp_path / name, inputs=["-"])
+    assert path.read_text() == '{"text": "a"}\n'
+    with mock.patch.object(sys, "stdin", io.StringIO()):
+        assert write(tmp_path / "other.jsonl", inputs=["-", path]) == 2
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json.gz", "a.csv", "a.parquet"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_fault_31_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, name, error):
+    (tmp_path / name).write_text("yesterday")
+    with pytest.raises(error), open_output(tmp_path / name) as output:
+        for _ in range(5000):
+            output.write(ROWS[0])
+        assert (tmp_path / name).read_text() == "yesterday"
+        raise error
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_text() == "yesterday"
+
+
+def test_fault_31_a_killed_run_leaves_the_old_file(tmp_path):
+    (tmp_path / "a.jsonl").write_text("yesterday")
+    code = """
+        import sys
+        from hf_rnn_multilabel.data import open_output
+        with open_output(sys.argv[1]) as output:
+            for number in range(10_000):
+                output.write({"text": "a" * 100})
+            print("now", flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "a.jsonl")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"now\n"
+        run.send_signal(signal.SIGKILL)
+    assert (tmp_path / "a.jsonl").read_text() == "yesterday"
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    (tmp_path / "a.jsonl").write_text("yesterday")
+    with mock.patch.object(writers.os, "fsync", side_effect=OSError(28, "full")), pytest.raises(OSError, match="full"):
+        write(tmp_path / "a.jsonl")
+    assert os.listdir(tmp_path) == ["a.jsonl"] and (tmp_path / "a.jsonl").read_text() == "yesterday"
+
+
+def test_links_modes_and_the_users_mask_are_kept(tmp_path):
+    (tmp_path / "real.jsonl").write_text("old")
+    (tmp_path / "real.jsonl").chmod(0o640)
+    os.symlink("real.jsonl", tmp_path / "link.jsonl")
+    write(tmp_path / "link.jsonl")
+    assert os.path.islink(tmp_path / "link.jsonl") and len(list(read_rows(tmp_path / "real.jsonl"))) == 2
+    assert stat.S_IMODE((tmp_path / "real.jsonl").stat().st_mode) == 0o640
+    mask = os.umask(0o027)
+    try:
+        write(tmp_path / "new.jsonl")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "new.jsonl").stat().st_mode) == 0o640
+
+
+def test_places_that_cannot_be_written_are_told_before_a_row_is(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match="is a folder"):
+        write(tmp_path / "folder.csv")
+    with pytest.raises(FileNotFoundError, match=r"No folder '.*nowhere'"):
+        write(tmp_path / "nowhere" / "a.csv")
+    assert write("/dev/null", file_format="jsonl") == 2
