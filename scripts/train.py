@@ -218,7 +218,7 @@ def train_tagger(
         trainer,
         seconds=train_seconds,
         embeddings_from=shown_name(model_args.embeddings_from),
-        embedding_learning_rate=embedding_rate,
+        embedding_lr_factor=embedding_rate,
         started_from=shown_name(model_args.model_name_or_path),
         label_name_queries=named or None,
         mixing_weight=model.config.bag_weight or None,

@@ -134,7 +134,7 @@ class TrainingInfo:
         seconds: Of training and of fitting the wide head.
         tokenizer: A description, for example "3,377 tokens, trained on the training texts".
         embeddings_from: The model or the file that the embeddings start from, without its folder.
-        embedding_learning_rate: The factor of the learning rate that the embeddings are trained with.
+        embedding_lr_factor: The factor of the learning rate that the embeddings are trained with.
         started_from: The checkpoint that the weights start from, without its folder.
         label_name_queries: Labels whose attention query starts from their name.
         mixing_weight: The weight of the wide head in the logits, between 0 and 1.
@@ -157,7 +157,7 @@ class TrainingInfo:
     seconds: Number
     tokenizer: str | None = None
     embeddings_from: str | None = None
-    embedding_learning_rate: Number = 1.0
+    embedding_lr_factor: Number = 1.0
     started_from: str | None = None
     label_name_queries: int | None = None
     mixing_weight: Number | None = None

@@ -93,7 +93,7 @@ def make_longest_card(**changes):
         training=make_training_info(
             precision="bfloat16",
             mixing_weight=0.35,
-            embedding_learning_rate=0.1,
+            embedding_lr_factor=0.1,
             label_name_queries=5,
             started_from="checkpoint",
             weight_averaging=0.998,

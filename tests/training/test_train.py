@@ -296,7 +296,7 @@ def test_frozen_embeddings_stay_as_they_start_while_the_rest_is_trained(tmp_path
     weights = weights_of(tmp_path / "model")
     words = slice(1, None)  # but for the padding
     assert torch.equal(weights["rnn.embed_tokens.weight"][words], theirs[words])
-    assert facts["training"]["embedding_learning_rate"] == 0
+    assert facts["training"]["embedding_lr_factor"] == 0
     assert "not trained |" in (tmp_path / "model" / "README.md").read_text()
     going_on = ["--model_name_or_path", tmp_path / "model", "--embedding_rate", "0"]
     run(train, "--output_dir", tmp_path / "further", *SHORT, *train_and_validation, *going_on)

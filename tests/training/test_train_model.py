@@ -100,7 +100,7 @@ def test_embeddings_start_from_another_model(tmp_path, train_and_validation, ber
     assert torch.equal(ours, theirs[words])
     facts = run_train(tmp_path / "model", *train_and_validation, "--embeddings_from", bert)
     assert AutoConfig.from_pretrained(tmp_path / "model").embedding_size == 6
-    assert facts["training"]["embedding_learning_rate"] == 0.1
+    assert facts["training"]["embedding_lr_factor"] == 0.1
 
 
 def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, encoding, monkeypatch):

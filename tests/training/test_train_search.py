@@ -75,7 +75,7 @@ def test_a_search_tries_nets_with_the_embeddings_that_are_given(tmp_path, train_
     with mock.patch.object(train, "search", search_and_see):
         facts = run_train(tmp_path / "model", *train_and_validation, *given)
     assert tried and all(torch.equal(each, theirs) for each in tried)
-    assert facts["training"]["embedding_learning_rate"] == 0
+    assert facts["training"]["embedding_lr_factor"] == 0
     weight = AutoModel.from_pretrained(tmp_path / "model").get_input_embeddings().weight
     assert torch.equal(weight[: len(theirs)], theirs)
 
