@@ -176,8 +176,8 @@ def test_a_fine_tuned_encoder_is_better_than_chance_and_knows_no_unknown_label(t
         for other, changed in ((replace(data, labels={}), {}), (data, {"num_train_epochs": 9})):
             with pytest.raises(ValueError, match="made from other rows or with other arguments"):
                 distill.fine_tune(other, str(encoder), tmp_path / "made", **more, **settings | changed)
-    assert list(found) == ["validation"] and {row["model"] for row in found["validation"]} == {"encoder"}
-    assert max(row["f1_micro"] for row in found["validation"]) > 0.9
+    assert list(found) == ["validation"] and {row.model for row in found["validation"]} == {"encoder"}
+    assert max(row.metrics["f1_micro"] for row in found["validation"]) > 0.9
 
 
 def test_a_fine_tuned_encoder_starts_at_the_shares_of_the_labels(tmp_path, encoder, files):
