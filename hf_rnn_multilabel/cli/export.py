@@ -58,8 +58,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"{size:>15,}  {name}")
     for check in checks:
         print(
-            f"{check['file']}: the same tags for {check['same_tags']:.2%} of {len(texts):,} texts, logits differ by at "
-            f"most {check['max_logit_difference']:.2g}."
+            f"{check['file']}: the same tags for {check['same_tags']:.2%} of {len(texts):,} texts, logits differ by "
+            f"at most {check['max_logit_difference']:.2g}."
         )
 
 

@@ -1,4 +1,4 @@
-"""The parser of every subcommand: options made of dataclasses, a YAML file below them, and a help that fits a screen."""
+"""The parser of every subcommand: options made of dataclasses, a YAML file below them, a help that fits a screen."""
 
 import argparse
 import json

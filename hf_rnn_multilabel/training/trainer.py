@@ -97,3 +97,10 @@ class TaggerTrainer(Trainer):
             return super().compute_loss(model, inputs, *args, **kwargs)
         finally:
             self.compute_loss_func = own
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Keeps "teacher_logits" among the columns of the rows."""
+        super()._set_signature_columns_if_needed()
+        columns: list[str] = self._signature_columns  # type: ignore[assignment]
+        if "teacher_logits" not in columns:
+            columns.append("teacher_logits")

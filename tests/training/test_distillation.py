@@ -180,7 +180,7 @@ def tokenizer():
 
 def trained(
     folder: Path, model, rows: Dataset, tokenizer, accumulation: int = 1, **settings
-) -> tuple[dict, DistillationTrainer]:
+) -> tuple[dict, TaggerTrainer]:
     """What one step changes."""
     before = copy.deepcopy(model.state_dict())
     args = TrainingArguments(
@@ -206,7 +206,7 @@ def test_four_accumulated_batches_with_unlabelled_texts_train_as_one(tmp_path, b
     logits = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     rows = add_teacher_logits(encoded_rows(unlabelled=(1, 2, 6)), logits)
     # T is not 1, so that the column, and not the labels that the teacher gave, is seen to be used.
-    settings = {"distillation_weight": 0.3, "distillation_temperature": 2}
+    settings = {"distillation": Distillation(0.3, 2)}
     once, four = (trained(tmp_path, build_tagger(), rows, tokenizer, parts, **settings)[0] for parts in (1, 4))
     torch.testing.assert_close(four, once, atol=1e-6, rtol=1e-4)
 
