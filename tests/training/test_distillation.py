@@ -24,7 +24,7 @@ from transformers import (
 from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.losses import binary_cross_entropy
-from hf_rnn_multilabel.training.distillation import add_teacher_logits, label_order
+from hf_rnn_multilabel.training.distillation import Distillation, add_teacher_logits, label_order
 from hf_rnn_multilabel.training.objectives import (
     check_distillation,
     distillation,
@@ -253,16 +253,14 @@ def test_labels_are_matched_by_name(teacher):
     config = AutoConfig.from_pretrained(teacher)
     assert label_order(config, LABELS) == [2, 1, 0]
     assert label_order(config, [LABELS[1], LABELS[0], LABELS[2]]) == [1, 2, 0]
-    with pytest.raises(ValueError, match=r"lacks the labels \['lux'\] and has \['office', 'lighting'\] besides"):
+    with pytest.raises(ValueError, match=r"lacks the labels \[lux\] and has \[office, lighting\] besides"):
         label_order(config, ["lux", "timber"])
 
 
 @pytest.mark.parametrize("problem_type", [None, "single_label_classification"])
 def test_a_teacher_without_a_sigmoid_a_label_is_refused(problem_type):
     config = BertConfig(id2label=dict(enumerate(LABELS)), problem_type=problem_type)
-    with pytest.raises(
-        ValueError, match=rf"The teacher's `problem_type` is {problem_type!r}; give one with a sigmoid"
-    ):
+    with pytest.raises(ValueError, match=rf"The teacher's `problem_type` is {problem_type!r}"):
         label_order(config, LABELS)
 
 
