@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 
 from ..hub.provenance import describe_dataset
+from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
 from .columns import Origin, is_binary, require_columns, text_digests
 from .encoding import LabelEncoding, encode_labels
@@ -47,14 +48,14 @@ class TaggingData:
             encoded "labels".
         text_column: The column with the texts.
         encoding: The labels, and what was understood of them; its counts are those of train after the split.
-        source: What the card says of the data: name, id, config, license, citation, revisions.
+        source: What the card says of the data: name, id, configuration, licence, citation, revisions.
         messages: What a user should know of how the rows were read and split.
     """
 
     dataset: DatasetDict
     text_column: str
     encoding: LabelEncoding
-    source: dict[str, Any]
+    source: DatasetInfo
     messages: tuple[str, ...] = ()
 
     @cached_property
@@ -85,7 +86,7 @@ class _LoadedRows:
     """Splits as they were loaded, and where they are from."""
 
     dataset: DatasetDict
-    source: dict[str, Any]
+    source: DatasetInfo
     files: dict[str, str] | None = None
 
 
@@ -218,7 +219,7 @@ def _load_files(
     dataset = read_dataset(paths, found, options)
     described = describe_dataset(dataset["train"], name, paths)
     if demo:
-        described["license"] = "cc0-1.0"
+        described = replace(described, license="cc0-1.0")
     return _LoadedRows(dataset, described, names), found
 
 
@@ -229,7 +230,7 @@ def _load_rows(source: Source | None, arguments: DataArguments) -> _LoadedRows:
         dataset = load_hub(name, arguments.dataset_config_name, arguments.dataset_revision)
         return _LoadedRows(dataset, describe_dataset(dataset["train"], name))
     dataset = load_rows(source)
-    described = describe_dataset(dataset["train"], "rows in memory") | {"id": None, "config": None}
+    described = replace(describe_dataset(dataset["train"], "rows in memory"), id=None, config=None)
     return _LoadedRows(dataset, described)
 
 
