@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
+from .files import quoted
+
 
 Column: TypeAlias = pa.ChunkedArray
 
@@ -64,7 +66,7 @@ def require_columns(splits: dict[str, Dataset], columns: list[str], origin: Orig
         missing = [column for column in columns if column not in rows.column_names]
         if missing:
             where = (origin or Origin()).split(split)
-            raise ValueError(f"Columns {missing} are not in {where}, which has {rows.column_names}.")
+            raise ValueError(f"Columns {quoted(missing)} are not in {where}, which has {quoted(rows.column_names)}.")
 
 
 def kind(feature: object) -> str:

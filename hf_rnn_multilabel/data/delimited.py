@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from .files import PathLike
+from .files import PathLike, quoted
 
 
 Row: TypeAlias = dict[str, Any]
@@ -51,7 +51,9 @@ def check_header(names: list[str], path: PathLike) -> None:
     """Raises a ValueError where two columns have one name."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise ValueError(f"The header of {os.fspath(path)!r} has {repeated} more than once; rename the columns.")
+        raise ValueError(
+            f"The header of {os.fspath(path)!r} has {quoted(repeated)} more than once; rename the columns."
+        )
 
 
 def _split_tsv(lines: Iterator[str], delimiter: str) -> Iterator[Fields]:
@@ -130,7 +132,7 @@ def _read_fields(
             )
             raise ValueError(
                 f"Row {number} (line {line}) of {os.fspath(path)!r} has {len(fields)} fields and the header {width}, "
-                f"{header}; {remedy}, or pass another `delimiter` than {delimiter!r}. The fields: {fields!r:.200}."
+                f"{quoted(header)}; {remedy}, or pass another `delimiter` than {delimiter!r}. The fields: {fields!r:.200}."
             )
         row = {name: field or None for name, field in zip(header, fields, strict=True)}
         if text_column in row and row[text_column] is None:

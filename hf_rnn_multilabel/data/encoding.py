@@ -11,6 +11,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, List, Value
 
 from .columns import Origin, group_rows, require_columns, splits_of
+from .files import quoted
 from .label_columns import (
     UNDERSTOOD,
     BlankLabel,
@@ -175,7 +176,7 @@ def _refuse_other_labels(splits: dict[str, Dataset], columns: list[str], origin:
         others = {"labels", "label", "label_ids"}.intersection(rows.column_names).difference(columns)
         if others:
             raise ValueError(
-                f"Columns {sorted(others)} stand beside {columns} in {origin.split(split)}, which would overwrite the "
+                f"Columns {quoted(sorted(others))} stand beside {quoted(columns)} in {origin.split(split)}, which would overwrite the "
                 "encoded labels in training; rename or remove them, or pass one as `label_column`."
             )
 
@@ -189,7 +190,7 @@ def _refuse_nowhere_absent(
         if never.any() and (split == "train" or (positives == observed).all()):
             names = [labels.names[index] for index in np.flatnonzero(never)]
             raise ValueError(
-                f"Labels {names[:8]} ({len(names)} of {len(labels.names)}) are nowhere 0 in {origin.split(split)}: "
+                f"Labels {quoted(names)} ({len(names)} of {len(labels.names)}) are nowhere 0 in {origin.split(split)}: "
                 "where they are not 1, they are blank or -100, which means not observed, so that a model which gives "
                 'them to every text makes no error. If a blank means 0, pass `blank_label="absent"`.'
             )
@@ -218,10 +219,7 @@ def _group(
 
 
 def _unknown_message(unknown: dict[str, dict[str, int]], given: bool) -> str:
-    found = "; ".join(
-        f"{len(labels)} in {split!r}: {list(labels)[:5]}{' and more' if len(labels) > 5 else ''}"
-        for split, labels in unknown.items()
-    )
+    found = "; ".join(f"{len(labels)} in {split!r}: {quoted(labels)}" for split, labels in unknown.items())
     where = "`label_names`" if given else "the train split"
     return (
         f"Labels are not in {where}, {found}. Pass all labels as `label_names`, or leave these out with "

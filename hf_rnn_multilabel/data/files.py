@@ -8,10 +8,12 @@ import lzma
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeAlias, cast
+
+from ..model.tagging import shorten
 
 
 PathLike: TypeAlias = str | os.PathLike
@@ -29,6 +31,11 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+def quoted(names: Iterable[Any]) -> str:
+    """A list of names for a message, with the first of many."""
+    return f"[{shorten(map(repr, names))}]"
 
 
 def resolve_format(path: PathLike, file_format: str | None = None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from .files import DAMAGED, PathLike, undecodable
+from .files import DAMAGED, PathLike, quoted, undecodable
 
 
 Row: TypeAlias = dict[str, Any]
@@ -113,7 +113,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
     row = dict(pairs)
     if len(row) < len(pairs):
         repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-        raise ValueError(f"{repeated} more than once in one object")
+        raise ValueError(f"{quoted(repeated)} more than once in one object")
     return row
 
 

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, LargeList, List, Value
 
+from ..model.losses import IGNORED
 from .columns import Column, Origin, arrow_column, kind
+from .files import quoted
 from .label_names import check_joined, check_label_names, check_separator, check_written, normalize_label
 
 
@@ -19,7 +21,6 @@ BlankLabel = Literal["ignored", "absent"]
 # The nonzero entries of a label matrix, by row: rows, label indices, values.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-IGNORED = -100.0
 LABEL_COLUMNS = ("labels", "label", "tags", "topics", "categories", "genres", "keywords")
 INTEGER_RULE = "integers are multi-hot where all lists have one length above 1 and hold only 0 and 1, ids otherwise"
 UNDERSTOOD = {
@@ -101,7 +102,7 @@ def find_label_column(columns: list[str]) -> str:
     if len(found) != 1:
         raise ValueError(
             f"Which column holds the labels? Of {', '.join(LABEL_COLUMNS)}, {found or 'none'} are there; pass "
-            f"`label_column`. The columns: {columns}."
+            f"`label_column`. The columns: {quoted(columns)}."
         )
     return found[0]
 
@@ -161,7 +162,7 @@ def _form(
     strings = held in ("string", "null") and not in_list
     if separator is not None and (separator == "" or not strings):
         raise ValueError(
-            f"`separator` is {separator!r} and column {column!r} is {features}; a separator has a character or more, "
+            f"`separator` is {separator!r} and column {column!r} is {features!s:.300}; a separator has a character or more, "
             "and only a column of strings needs one. If a CSV reader took labels for numbers, load the column as "
             '`Value("string")`.'
         )
@@ -177,7 +178,7 @@ def _form(
         form = "ids"
     if form is None:
         raise ValueError(
-            f"Column {column!r} is {features}, which is no clear form of labels: pass lists of names, ids or 0/1, or "
+            f"Column {column!r} is {features!s:.300}, which is no clear form of labels: pass lists of names, ids or 0/1, or "
             f"strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast the "
             "column to integers and pass `label_names`."
         )
@@ -190,7 +191,9 @@ def _held(column: str, features: dict) -> tuple[str, bool]:
     held = "float" if len(kinds) > 1 and kinds <= {"int", "float", "bool"} else "/".join(sorted(kinds))
     in_lists = {_item(feature) is not feature for feature in features.values() if kind(feature) != "null"}
     if len(in_lists) > 1 or "/" in held:
-        raise ValueError(f"Column {column!r} differs between the splits: {features}; load it as one type, or cast it.")
+        raise ValueError(
+            f"Column {column!r} differs between the splits: {features!s:.300}; load it as one type, or cast it."
+        )
     return held, True in in_lists
 
 

@@ -16,6 +16,7 @@ from .files import (
     check_input,
     open_bytes,
     open_text,
+    quoted,
     read_lines,
     resolve_format,
 )
@@ -144,7 +145,7 @@ def is_delimited(path: PathLike, file_format: str | None = None) -> bool:
 def missing_text(row: Row, column: str, where: str) -> ValueError:
     """The error for a row whose text is missing or no string."""
     return ValueError(
-        f"{where} has {row.get(column)!r:.80} as `{column}`; it must be a string. Its columns are {list(row)}; name "
+        f"{where} has {row.get(column)!r:.80} as `{column}`; it must be a string. Its columns are {quoted(row)}; name "
         "the texts' with `text_column`."
     )
 
@@ -178,8 +179,8 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
     if named or len(words) == 1:
         return (named or words)[0]
     raise ValueError(
-        f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {words or strings}, and none "
-        f"is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {list(values)}."
+        f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, and none "
+        f"is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {quoted(values)}."
     )
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
-from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, resolve_format
+from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, resolve_format
 from .label_columns import find_label_column
 from .readers import guess_text_column, is_delimited, read_parquet, read_rows
 from .tables import TableBuilder, temporary_folder
@@ -198,12 +198,12 @@ def _read_file(path: PathLike, columns: Columns | None, options: FileOptions) ->
                 chunk = [{column: row.get(column) for column in wanted} for row in chunk]
             builder.add_rows(chunk)
     if not builder.rows:
-        raise ValueError(f"{name!r} holds no rows{f', only the columns {list(seen)}' if seen else ''}.")
+        raise ValueError(f"{name!r} holds no rows{f', only the columns {quoted(seen)}' if seen else ''}.")
     if columns is not None:
         missing = [column for column in wanted or () if column not in seen]
         optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
         if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
-            raise ValueError(f"Columns {missing} are not in {name!r}, which has {list(seen)}.")
+            raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.")
     return _dataset(builder)
 
 

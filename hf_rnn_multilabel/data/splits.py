@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, List
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
+from ..model.losses import IGNORED
 from .columns import group_rows, kind, require_columns, splits_of
-from .label_columns import IGNORED
 
 
 def stratified_split(

@@ -9,7 +9,10 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import LARGE_INTEGER
 
+from ..model.tagging import shorten
+from ..model.text_encoding import TextEncoder
 from .columns import Origin, arrow_column, kind, require_columns, splits_of
+from .files import quoted
 from .readers import TEXT_COLUMNS
 
 
@@ -31,8 +34,8 @@ def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ())
     named = [name for name in TEXT_COLUMNS if name in strings]
     if not named and len(strings) != 1:
         raise ValueError(
-            f"Which column holds the texts? Of those with strings, {strings}, none is called one of {TEXT_COLUMNS}; "
-            f"pass `text_column`. The columns: {dict(features)}."
+            f"Which column holds the texts? Of those with strings, {quoted(strings)}, none is called one of {TEXT_COLUMNS}; "
+            f"pass `text_column`. The columns: {shorten(f'{name!r} ({feature})' for name, feature in features.items())}."
         )
     return (named or strings)[0]
 
@@ -89,7 +92,13 @@ def tokenize(
     special = tokenizer.num_special_tokens_to_add()
     if limit <= special:
         raise ValueError(f"`max_length` {limit} leaves no room besides {special} special tokens; raise it.")
-    options = {"truncation": True, "max_length": limit} if limit < LARGE_INTEGER else {"truncation": False}
+    # It reads no more of a long text than the tokens that are kept need.
+    encoder = TextEncoder(
+        tokenizer.backend_tokenizer,
+        limit if limit < LARGE_INTEGER else None,
+        tokenizer.truncation_side,
+        tokenizer.split_special_tokens,
+    )
 
     tokenized, truncated = DatasetDict(), {}
     for split, rows in splits.items():
@@ -97,7 +106,7 @@ def tokenize(
         kept = {name: feature for name, feature in rows.features.items() if name != text_column}
         tokens = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
         mapped = rows.with_format(None).map(
-            partial(_tokenize_batch, tokenizer=tokenizer, options=options),
+            partial(_tokenize_batch, encoder=encoder),
             batched=True,
             input_columns=[text_column],
             remove_columns=[text_column],
@@ -110,10 +119,10 @@ def tokenize(
     return (tokenized if isinstance(dataset, DatasetDict) else tokenized["train"]), truncated
 
 
-def _tokenize_batch(texts: list[str], tokenizer: PreTrainedTokenizerBase, options: dict) -> dict[str, list]:
-    tokens = tokenizer(texts, padding=False, return_attention_mask=True, **options)
+def _tokenize_batch(texts: list[str], encoder: TextEncoder) -> dict[str, list]:
+    encodings = encoder(texts, truncation=encoder.model_max_length is not None)
     return {
-        "input_ids": tokens["input_ids"],
-        "attention_mask": tokens["attention_mask"],
-        "__truncated__": [bool(encoding.overflowing) for encoding in tokens.encodings],
+        "input_ids": [encoding.ids for encoding in encodings],
+        "attention_mask": [encoding.attention_mask for encoding in encodings],
+        "__truncated__": [bool(encoding.overflowing) for encoding in encodings],
     }

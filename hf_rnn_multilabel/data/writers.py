@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
-from .files import STANDARD_STREAM, PathLike, open_compressed, resolve_format
+from .files import STANDARD_STREAM, PathLike, open_compressed, quoted, resolve_format
 from .json_rows import SURROGATE
 
 
@@ -259,7 +259,9 @@ def _fields(write: Callable[[list[str]], object]) -> Write:
             write(header)
         others = [name for name in row if name not in header]
         if others:
-            raise _MisfitError(f"has the columns {others} besides those of the first row, {header}; write jsonl")
+            raise _MisfitError(
+                f"has the columns {quoted(others)} besides those of the first row, {quoted(header)}; write jsonl"
+            )
         write([_field(row.get(name)) for name in header])
 
     return write_row
