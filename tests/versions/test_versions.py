@@ -16,7 +16,7 @@ from hub_server import Blob, Commit, HubServer, Repo
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_rnn_multilabel import RnnMultilabelForMaskedLM
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data import train_tokenizer
 
 
 TEXTS = ["a folding lamp for the desk", "a wooden desk", "", "the lamp, folding: a desk of wood for the lamp " * 4]
