@@ -282,7 +282,7 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
     if saved != "configuration":
         named = [*AUTO_MAP.values(), *(pipeline["impl"] for pipeline in written["custom_pipelines"].values())]
         modules = {name.split(".")[0] for name in named}
-        modules |= {"heads", "inputs", "losses", "pooling", "recurrence", "wide"}
+        modules |= {"heads", "inputs", "losses", "pooling", "recurrence", "tagging", "text_encoding", "wide"}
         assert {file.stem for file in tmp_path.glob("*.py")} == modules
 
 
