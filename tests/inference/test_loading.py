@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, pipeline
 
 from hf_rnn_multilabel import RnnMultilabelTaggingPipeline
-from hf_rnn_multilabel.data.tokenization import train_tokenizer
+from hf_rnn_multilabel.data.tokenizer_training import train_tokenizer
 from hf_rnn_multilabel.inference.ensemble import TaggerEnsemble
 from hf_rnn_multilabel.inference.loading import load_checkpoint, load_tagger
 
