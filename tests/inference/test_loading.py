@@ -162,7 +162,7 @@ def test_fault_32_truncated_weights_are_an_error(folder, length):
 
 def test_fault_34_thresholds_of_unknown_labels_are_an_error(folder):
     change_json(folder / "config.json", thresholds={"garden": 0.3})
-    with pytest.raises(ValueError, match=r"`thresholds` .*garden"):
+    with pytest.raises(ValueError, match=r"config\.json of (.|\n)*`thresholds` .*garden"):
         load_tagger(folder)
 
 

@@ -37,6 +37,8 @@ CODE = {
     "pipeline_rnn_multilabel.py",
     "pooling.py",
     "recurrence.py",
+    "tagging.py",
+    "text_encoding.py",
     "wide.py",
 }
 CELLS = ["rnn", "gru", "lstm"]
