@@ -31,7 +31,8 @@ TOKENIZER = [
     "spiece.model",
     "sentencepiece.bpe.model",
 ]
-ONNX = ["model.onnx", "model.onnx.data", "model_int8.onnx", "tokenizer.json", "tagger.py", "tagging.py"]
+ONNX = ["model.onnx", "model.onnx.data", "model_int8.onnx", "tokenizer.json"]
+ONNX += ["tagger.py", "tagging.py", "text_encoding.py"]
 TOKEN_FOUND = "{!r} holds an access token of the Hub; take it out, and revoke it if it was public."
 EXTRAS = [METRICS_NAME, "LICENSE", "plots/*.png", *(f"onnx/{name}" for name in ONNX)]
 
