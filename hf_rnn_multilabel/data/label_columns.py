@@ -162,8 +162,8 @@ def _form(
     strings = held in ("string", "null") and not in_list
     if separator is not None and (separator == "" or not strings):
         raise ValueError(
-            f"`separator` is {separator!r} and column {column!r} is {features!s:.300}; a separator has a character or more, "
-            "and only a column of strings needs one. If a CSV reader took labels for numbers, load the column as "
+            f"`separator` is {separator!r} and column {column!r} is {features!s:.300}; a separator has a character or "
+            "more, and only a column of strings needs one. If a CSV reader took labels for numbers, load the column as "
             '`Value("string")`.'
         )
     if held == "null" and names is None:
@@ -178,8 +178,8 @@ def _form(
         form = "ids"
     if form is None:
         raise ValueError(
-            f"Column {column!r} is {features!s:.300}, which is no clear form of labels: pass lists of names, ids or 0/1, or "
-            f"strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast the "
+            f"Column {column!r} is {features!s:.300}, which is no clear form of labels: pass lists of names, ids or "
+            f"0/1, or strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast the "
             "column to integers and pass `label_names`."
         )
     return form

@@ -97,13 +97,13 @@ def test_rows_in_memory_are_taken_as_they_are(source):
     assert sorted(data.texts["train"] + data.texts["validation"]) == sorted(texts)
     for split in ("train", "validation"):
         assert data.labels[split].tolist() == [texts[text] for text in data.texts[split]]
-    assert data.source["name"] == "rows in memory" and data.source["id"] is None
+    assert data.source.name == "rows in memory" and data.source.id is None
 
 
 def test_without_a_source_the_bundled_rows_are_read():
     data = load_data()
     assert list(data.dataset) == ["train", "validation", "test"] and len(data.encoding.label_names) == 17
-    assert data.source["license"] == "cc0-1.0"
+    assert data.source.license == "cc0-1.0"
 
 
 def test_files_may_be_named_by_split_in_a_folder_or_in_the_arguments(tmp_path):
@@ -118,7 +118,7 @@ def test_files_may_be_named_by_split_in_a_folder_or_in_the_arguments(tmp_path):
         load_data(dataset_name=str(tmp_path)),
     ]
     assert len({data.fingerprint for data in found}) == 1
-    assert [data.source["name"] for data in found[:3]] == ["train.jsonl"] * 3
+    assert [data.source.name for data in found[:3]] == ["train.jsonl"] * 3
     assert load_data(arguments, test_file=None).fingerprint != found[0].fingerprint
 
 
@@ -146,7 +146,7 @@ def test_names_of_classes_come_out_of_a_parquet_file(tmp_path):
 def test_rows_of_stdin_are_trained_on(tmp_path):
     code = "from hf_rnn_multilabel.data import load_data\n"
     code += "data = load_data('-', file_format='csv', label_separator=';')\n"
-    code += "print(len(data.texts['train']), data.source['name'])"
+    code += "print(len(data.texts['train']), data.source.name)"
     path = write_rows(tmp_path / "a.csv", distinct(30))
     with open(path) as file:
         run = subprocess.run([sys.executable, "-c", code], stdin=file, capture_output=True, check=True, text=True)
