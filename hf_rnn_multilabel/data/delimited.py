@@ -71,7 +71,7 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
             record.append(line)
             yield line
 
-    csv.field_size_limit(MAX_FIELD)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
     reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
     start, columns, row, suspicious = 1, 0, 0, False
     while True:
