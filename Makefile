@@ -1,6 +1,8 @@
 PYTHON := .venv/bin/python
+FLOOR := .venv-floor/bin/python
+BETWEEN := .venv-between/bin/python
 
-.PHONY: demo test lint
+.PHONY: demo test test-floor lint
 
 # Trains on the bundled data set, prints the metrics beside a linear model's and tags three texts.
 demo: .venv/installed
@@ -11,6 +13,12 @@ demo: .venv/installed
 test: .venv/installed
 	$(PYTHON) -m pytest
 
+# Opens checkpoints of the newest versions with the lowest that pyproject.toml allows and with ones between, without
+# the package, and runs the tests of the model with the lowest.
+test-floor: .venv/installed .venv-floor/installed
+	OTHER_PYTHONS=$(FLOOR):$(BETWEEN) $(PYTHON) -m pytest tests/versions
+	$(FLOOR) -m pytest tests/model tests/training/test_trainer.py
+
 lint: .venv/installed
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -19,4 +27,14 @@ lint: .venv/installed
 .venv/installed: pyproject.toml
 	test -x $(PYTHON) || python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# The environment between has its own transformers, and all else of the lowest.
+.venv-floor/installed: pyproject.toml tests/versions/floor.txt
+	test -x $(FLOOR) || python3 -m venv .venv-floor
+	$(FLOOR) -m pip install --quiet --constraint tests/versions/floor.txt --editable ".[test]"
+	test -x $(BETWEEN) || python3 -m venv .venv-between
+	$(BETWEEN) -m pip install --quiet --no-deps transformers==5.10.4
+	$(FLOOR) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		$$($(BETWEEN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lowest.pth
 	touch $@

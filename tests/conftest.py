@@ -167,11 +167,11 @@ def collate():
 def build_trainer(tmp_path, collate):
     """A stock trainer, on the CPU, that reports to nobody."""
 
-    def build(model, rows, model_init=None, **arguments):
+    def build(model, rows, model_init=None, trainer_class=Trainer, options=None, **arguments):
         arguments = {"report_to": "none", "disable_tqdm": True, "save_strategy": "no"} | arguments
         args = TrainingArguments(output_dir=str(tmp_path / "run"), use_cpu=True, **arguments)
         data = {"train_dataset": rows, "eval_dataset": rows, "data_collator": collate}
-        return Trainer(model=model, args=args, model_init=model_init, **data)
+        return trainer_class(model=model, args=args, model_init=model_init, **data, **options or {})
 
     return build
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..data.readers import read_dataset
+from ..data.sources import FileOptions, find_columns, read_dataset
 from ..hub.run_info import LabelResult, MetricRow
 from ..inference.evaluation import LabelledTexts, evaluate_tagger, labelled_texts
 from ..inference.loading import load_tagger
@@ -31,14 +31,15 @@ class LabelledFile:
 
     def read(self, label_names: list[str]) -> LabelledTexts:
         """Read the file; the labels are in the order of a tagger's."""
-        options = {name: getattr(self, name) for name in ("file_format", "delimiter", "encoding")}
-        rows = read_dataset({"train": str(self.input)}, **options)["train"]
-        columns = self.label_column
+        options = FileOptions(self.file_format, self.delimiter, self.encoding)
+        columns = find_columns(str(self.input), self.text_column, self.label_column, options)
+        rows = read_dataset({"train": str(self.input)}, columns, options)["train"]
+        labels = columns.labels
         return labelled_texts(
             rows,
             label_names,
-            self.text_column,
-            columns[0] if columns is not None and len(columns) == 1 else columns,
+            columns.text,
+            labels[0] if len(labels) == 1 else labels,
             separator=self.label_separator,
             unknown_labels=self.unknown_labels,
         )
@@ -88,6 +89,6 @@ def main(argv: Sequence[str]) -> None:
 
 def show(models: list[str], result: dict[str, Any]) -> None:
     """Print the metrics, then the labels."""
-    print(f"\n{result['num_rows']:,} texts")
+    print(f"\n{result['rows']:,} texts")
     print_metrics([MetricRow(model=" + ".join(models), thresholds="its own", metrics=result["metrics"])])
     print_labels([LabelResult(**{"train_support": 0} | row) for row in result["labels"]])

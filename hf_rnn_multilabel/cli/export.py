@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..inference.loading import load_model
+from ..data import read_texts
+from ..inference.loading import load_checkpoint
 from ..inference.onnx_check import check_export
 from ..inference.onnx_export import NET, NET_INT8, export_onnx
-from ..data import read_texts
 from .output import print_json, quiet
 from .parser import CommandParser
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         parser.error("--model is needed: a trained folder, or a name on the Hub")
     with quiet():
         texts = [] if args.input is None else list(read_texts([args.input], args.text_column))
-        model, tokenizer = load_model(args.model, revision=args.revision)
+        model, tokenizer = load_checkpoint(args.model, revision=args.revision)
         folder = export_onnx(model, tokenizer, _output(args), int8=args.int8)
         names = [NET, NET_INT8] if args.int8 else [NET]
         checks = [check_export(folder, name, model, tokenizer, texts) for name in names] if texts else []
@@ -58,8 +58,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"{size:>15,}  {name}")
     for check in checks:
         print(
-            f"{check['file']}: the same tags for {check['same_tags']:.2%} of {len(texts):,} texts, logits differ by at "
-            f"most {check['max_logit_difference']:.2g}."
+            f"{check['file']}: the same tags for {check['same_tags']:.2%} of {len(texts):,} texts, logits differ by "
+            f"at most {check['max_logit_difference']:.2g}."
         )
 
 

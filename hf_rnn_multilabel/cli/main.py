@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 
@@ -65,7 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 _RESUMES = "The same command resumes from the last checkpoint, if there is one."
-STOPPED = {"train": _RESUMES, "distill": _RESUMES, "pretrain": _RESUMES, "push": "Look at the Hub before you repeat it."}
+STOPPED = {
+    "train": _RESUMES,
+    "distill": _RESUMES,
+    "pretrain": _RESUMES,
+    "push": "Look at the Hub before you repeat it.",
+}
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> None:
@@ -79,6 +85,8 @@ def _log_to_stderr() -> None:
     logger = logging.getLogger("hf_rnn_multilabel")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
+    # Without the line of code that warns.
+    warnings.formatwarning = lambda message, *args, **kwargs: f"Warning: {message}\n"
 
 
 def _help() -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import datasets
+from transformers.utils import logging
 
 from ..hub.run_info import LabelResult, MetricRow, RunInfo
 
@@ -21,6 +22,7 @@ def quiet() -> Iterator[None]:
     if not sys.stderr.isatty():
         # A bar in a log file is a thousand lines.
         datasets.disable_progress_bars()
+        logging.disable_progress_bar()
     with redirect_stdout(sys.stderr):
         yield
 

@@ -1,4 +1,4 @@
-"""The parser of every subcommand: options made of dataclasses, a YAML file below them, and a help that fits a screen."""
+"""The parser of every subcommand: options made of dataclasses, a YAML file below them, a help that fits a screen."""
 
 import argparse
 import json
@@ -46,7 +46,9 @@ class CommandParser(HfArgumentParser):
             kept = [each for each in fields(kind) if each.init and each.name not in seen]
             seen |= {each.name for each in kept}
             parts.append(make_dataclass(kind.__name__, [(each.name, each.type, each) for each in kept], kw_only=True))
-        self.kinds = [(kind.__name__, {each.name for each in fields(part)}) for kind, part in zip(kinds, parts, strict=True)]
+        self.kinds = [
+            (kind.__name__, {each.name for each in fields(part)}) for kind, part in zip(kinds, parts, strict=True)
+        ]
         super().__init__(
             parts,
             prog=f"{PROGRAM} {command}",

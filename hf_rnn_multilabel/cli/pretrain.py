@@ -24,7 +24,14 @@ class Texts:
 SECTIONS = {
     "Texts": ["train_file", "text_column", "max_length", "validation_fraction"],
     "Model": ["embeddings_from", "model_name_or_path", "cell_type", "hidden_size", "num_hidden_layers", "vocab_size"],
-    "Training": ["num_train_epochs", "learning_rate", "per_device_train_batch_size", "mlm_probability", "seed", "bf16"],
+    "Training": [
+        "num_train_epochs",
+        "learning_rate",
+        "per_device_train_batch_size",
+        "mlm_probability",
+        "seed",
+        "bf16",
+    ],
     "Output": ["output_dir"],
 }
 EXAMPLES = """
@@ -55,4 +62,6 @@ def main(argv: Sequence[str]) -> None:
         print_json({"folder": str(pretraining.folder)} | info.to_dict())
         return
     perplexity = math.exp(min(info.loss or math.inf, 700))
-    print(f"Held-out loss {info.loss:.4f} per masked token, perplexity {perplexity:.1f}. Saved in {pretraining.folder}.")
+    print(
+        f"Held-out loss {info.loss:.4f} per masked token, perplexity {perplexity:.1f}. Saved in {pretraining.folder}."
+    )

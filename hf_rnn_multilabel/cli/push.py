@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..hub.push import files_to_push, push_to_hub
+from ..hub.folder import files_to_push, render_card
+from ..hub.push import push_to_hub
 from .output import print_json, quiet
 from .parser import CommandParser
 
@@ -40,13 +41,14 @@ def main(argv: Sequence[str]) -> None:
     args = PushArguments(**given)
     if args.folder is None or args.repo_id is None:
         parser.error("--folder and --repo_id are needed: what to push, and where to")
-    files = files_to_push(args.folder)
+    files = files_to_push(args.folder, args.token)
     if args.dry_run:
         if as_json:
             print_json({"files": files})
-        else:
-            print((args_card := _card(args.folder)) and args_card)
-            print("\n".join(files))
+            return
+        print(render_card(args.folder, args.repo_id, args.token))
+        print("\n".join(files))
+        print("A dry run: nothing was sent.")
         return
     options = {name: value for name, value in given.items() if name not in ("folder", "repo_id", "dry_run")}
     with quiet():
@@ -54,4 +56,4 @@ def main(argv: Sequence[str]) -> None:
     if as_json:
         print_json({"revision": commit.oid, "url": commit.commit_url})
     else:
-        print(f"Pushed as revision {commit.oid}: {commit.commit_url}")
+        print(f"Pushed as revision {commit.oid}: {commit.pr_url or commit.commit_url}")

@@ -1,6 +1,5 @@
 """`hf-rnn-multilabel tag`: a file of texts in, the same rows with their tags out."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
-from ..data.readers import open_output, read_rows
+from ..data import open_output, read_rows
 from ..inference.files import WINDOW, tag_rows
 from ..inference.loading import load_tagger
 from .parser import CommandParser
@@ -31,7 +30,9 @@ class TagArguments:
     scores: bool = field(default=False, metadata={"help": "Give each tag with its score."})
     threshold: float | None = field(default=None, metadata={"help": "Instead of the model's own thresholds."})
     top_k: int | None = field(default=None, metadata={"help": "At most so many tags per text."})
-    at_least_one: bool = field(default=False, metadata={"help": "Give the best label where none reaches its threshold."})
+    at_least_one: bool = field(
+        default=False, metadata={"help": "Give the best label where none reaches its threshold."}
+    )
     max_length: int | None = field(default=None, metadata={"help": "Tokens at which a text is truncated."})
     batch_size: int = field(default=64, metadata={"help": "Texts in a batch."})
     window: int = field(default=WINDOW, metadata={"help": "Rows in memory at once, sorted by length into batches."})
@@ -88,10 +89,6 @@ def main(argv: Sequence[str]) -> None:
     )
     # A bar in a log file is a thousand lines.
     tagged = tqdm(tagged, unit=" texts", disable=not sys.stderr.isatty())
-    if args.output == "-":
-        for row in tagged:
-            print(json.dumps(row, ensure_ascii=False, default=str))
-        return
     with open_output(args.output, inputs=[args.input]) as output:
         for row in tagged:
             output.write(row)

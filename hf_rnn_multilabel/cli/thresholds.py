@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..evaluation import ThresholdMethod
 from ..inference.evaluation import tune_tagger
-from ..inference.loading import load_model
+from ..inference.loading import load_checkpoint
 from .evaluate import LabelledFile
 from .output import print_json, quiet
 from .parser import CommandParser
@@ -42,9 +42,13 @@ def main(argv: Sequence[str]) -> None:
     own = {name: given.pop(name) for name in ("model", "output_dir", "threshold_method") if name in given}
     args, file = ThresholdArguments(**own), LabelledFile(**given)
     if args.model is None or file.input is None or args.output_dir is None:
-        parser.error("--model, --input and --output_dir are needed: a tagger, a labelled file, and where the new one goes")
+        parser.error(
+            "--model, --input and --output_dir are needed: a tagger, a labelled file, and where the new one goes"
+        )
     with quiet():
-        earlier = dict(zip((config := load_model(args.model)[0].config).label_names, config.label_thresholds, strict=True))
+        earlier = dict(
+            zip((config := load_checkpoint(args.model)[0].config).label_names, config.label_thresholds, strict=True)
+        )
         rows = file.read(config.label_names)
         thresholds = tune_tagger(args.model, rows, args.output_dir, args.threshold_method)
     if as_json:

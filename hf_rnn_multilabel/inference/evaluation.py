@@ -1,7 +1,5 @@
 """A tagger on labelled rows: its metrics there, and thresholds tuned on them."""
 
-import json
-import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +9,11 @@ import numpy as np
 from datasets import Dataset
 
 from ..data import encode_labels, find_text_column
-from ..evaluation import ThresholdMethod, apply_thresholds, evaluate_all, evaluate_scores, tune_thresholds
+from ..evaluation import ThresholdMethod, evaluate_all, evaluate_scores, tune_thresholds
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
-from ..hub.model_card import build_card
-from ..hub.run_info import METRICS_NAME, THIS_MODEL, CalibrationInfo, LabelResult, RunInfo, SplitInfo
-from .loading import load_model
+from ..hub.model_card import build_card, save_card
+from ..hub.run_info import METRICS_NAME, THIS_MODEL, CalibrationInfo, LabelResult, MetricRow, RunInfo, SplitInfo
+from .loading import load_checkpoint
 from .logits import sigmoid
 
 
@@ -66,11 +64,13 @@ def evaluate_tagger(tagger: Any, rows: LabelledTexts, **options: Any) -> dict[st
         options: of `tagger.logits`, for example `batch_size`.
 
     Returns:
-        "num_rows", "metrics" by name, and "labels": one dict per label.
+        "rows" with an observed label, "metrics" by name, and "labels": one dict per label.
     """
     scores = sigmoid(np.asarray(tagger.logits(rows.texts, **options)))
     thresholds = list(tagger.thresholds.values())
-    return {"num_rows": len(rows.texts)} | evaluate_scores(scores, rows.labels, rows.label_names, thresholds)
+    evaluated = evaluate_scores(scores, rows.labels, rows.label_names, thresholds)
+    labels, num_rows = evaluated.pop("labels"), evaluated.pop("rows")
+    return {"rows": num_rows, "metrics": evaluated, "labels": labels}
 
 
 def tune_tagger(
@@ -95,7 +95,7 @@ def tune_tagger(
     output = Path(output_dir).absolute()
     if output.exists():
         raise FileExistsError(f"{str(output)!r} exists; give another `output_dir`.")
-    model, tokenizer = load_model(folder)
+    model, tokenizer = load_checkpoint(folder)
     tagger = pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
     scores = sigmoid(np.asarray(tagger.logits(rows.texts)))
     thresholds = tune_thresholds(scores, rows.labels, rows.label_names, method)
@@ -106,7 +106,7 @@ def tune_tagger(
         model.save_pretrained(result)
         tokenizer.save_pretrained(result)
         info = tuned_info(folder, output.name, rows, scores, list(thresholds.values()), method)
-        build_card(model.config, info).save(result / "README.md")
+        save_card(build_card(model.config, info), result)
         info.save(result)
         result.rename(output)
     return thresholds
@@ -131,10 +131,14 @@ def tuned_info(
         name=name,
         splits=splits | {"validation": SplitInfo(rows=len(rows.texts))},
         threshold_method=method,
-        results=evaluate_all(THIS_MODEL, {"validation": scores}, {"validation": rows.labels}, rows.label_names, method),
+        results={
+            split: [MetricRow.from_flat(row) for row in flat]
+            for split, flat in evaluate_all(
+                THIS_MODEL, {"validation": scores}, {"validation": rows.labels}, rows.label_names, method
+            ).items()
+        },
         labels=[
-            LabelResult(**row | {"train_support": train_support.get(row["label"], 0), "threshold": threshold})
-            for row, threshold in zip(evaluated["labels"], thresholds, strict=True)
+            LabelResult(**row | {"train_support": train_support.get(row["label"], 0)}) for row in evaluated["labels"]
         ],
         calibration=CalibrationInfo(
             expected_calibration_error=expected_calibration_error(scores, rows.labels), bins=NUM_BINS

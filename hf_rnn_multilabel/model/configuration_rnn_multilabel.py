@@ -96,7 +96,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     cell_type: Literal["rnn", "gru", "lstm"] = "lstm"
     bidirectional: bool = True
-    pooling: str | list[str] = field(default_factory=lambda: ["attention", "max"])
+    pooling: str | list[str] = field(default_factory=lambda: ["attention", "max", "label_attention"])
     label_correlation_size: int = 0
     num_bigram_buckets: int | None = None
     embedding_dropout: float | int = 0.4
@@ -194,7 +194,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
         values = getattr(self, field_name)
         if isinstance(values, dict):
             return [float(values.get(name, default)) for name in self.label_names]
-        return [default if values is None else float(values)] * self.num_labels
+        return [default if values is None else float(values) for _ in self.label_names]
 
     def _refuse_unknown_names(self, field_name: str) -> None:
         values = getattr(self, field_name)
@@ -202,7 +202,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
         if unknown:
             raise ValueError(
                 f"`{field_name}` names {unknown[:8]}, which are not among the labels {self.label_names[:8]}. Use the "
-                f"names in `id2label`, or leave `{field_name}` out. To rename labels, set `config.id2label` as a whole."
+                f"names in `id2label`, or leave `{field_name}` out. To rename labels, set the whole `config.id2label`."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -124,5 +124,7 @@ def mean_over_observed(
 
 
 def _count(observed: torch.Tensor, num_items_in_batch: torch.Tensor | int | None) -> torch.Tensor:
-    count = observed.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=observed.device)
+    count = (
+        observed.sum() if num_items_in_batch is None else torch.as_tensor(num_items_in_batch, device=observed.device)
+    )
     return count.flatten()[0].clamp(min=1)

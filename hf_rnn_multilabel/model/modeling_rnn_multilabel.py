@@ -57,7 +57,9 @@ class RnnMultilabelPreTrainedModel(PreTrainedModel):
                 # The cell starts by remembering (Jozefowicz et al. 2015).
                 bias.chunk(4)[1].fill_(1)
             # Whole tensors are set: a part of a loaded one would not carry the mark that it is loaded.
-            init.copy_(module.weight_hh, torch.cat([init.orthogonal_(torch.empty_like(gate)) for gate in gates]))
+            # In float32: the QR decomposition has no bfloat16, and not every transformers goes round that.
+            orthogonal = [init.orthogonal_(torch.empty_like(gate, dtype=torch.float32)) for gate in gates]
+            init.copy_(module.weight_hh, torch.cat(orthogonal))
             init.xavier_uniform_(module.weight_ih)
             init.copy_(module.bias_ih, bias)
             init.zeros_(module.bias_hh)
@@ -90,7 +92,7 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
         """The embeddings of the tokens."""
         return self.inputs.embed_tokens
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replaces the embeddings of the tokens."""
         self.inputs.embed_tokens = value
 

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 
-from .tagging import BATCH_SIZE, WINDOW_BATCHES, TagChooser, Tagger, TaggingOptions, choose_thresholds, windows
+from .tagging import (
+    BATCH_SIZE,
+    WINDOW_BATCHES,
+    TagChooser,
+    Tagger,
+    TaggingOptions,
+    choose_thresholds,
+    list_texts,
+    windows,
+)
 from .text_encoding import TextEncoder
 
 
@@ -137,7 +146,7 @@ def compute_logits(
     Args:
         model: The classifier, on the device where it is to run; it is put into evaluation mode.
         tokenizer: Its tokenizer, a fast one.
-        texts: The texts.
+        texts: The texts; a string counts as one.
         max_length: The number of tokens at which texts are truncated; by default, and at most, the tokenizer's
             `model_max_length`.
         batch_size: The number of texts that the model reads at once.
@@ -152,6 +161,7 @@ def compute_logits(
     model.eval()
     encoder = make_encoder(tokenizer)
     limits = [limit for limit in (options.max_length, encoder.model_max_length) if limit is not None]
+    texts = list_texts(texts)
     logits = torch.empty(len(texts), model.config.num_labels)
     for start, window in windows(texts, WINDOW_BATCHES * batch_size):
         encodings = encoder(window, truncation=True, max_length=min(limits, default=None))

@@ -43,7 +43,9 @@ class Pooling(nn.Module):
         self.attention = Attention(config.output_size) if "attention" in self.names else None
         self.output_size = len(self.names) * config.output_size
 
-    def forward(self, hidden_states: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def forward(
+        self, hidden_states: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Pools over the valid positions.
 
         Args:

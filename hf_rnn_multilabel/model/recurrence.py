@@ -227,7 +227,9 @@ def lstm_runs_in(dtype: torch.dtype) -> bool:
 
 def _try_lstm(dtype: torch.dtype) -> bool:
     inputs = torch.zeros(2, 3, 4, dtype=dtype, device="cpu")
-    weights = [torch.zeros(shape, dtype=dtype, device="cpu", requires_grad=True) for shape in [(16, 4), (16, 4), 16, 16]]
+    weights = [
+        torch.zeros(shape, dtype=dtype, device="cpu", requires_grad=True) for shape in [(16, 4), (16, 4), (16,), (16,)]
+    ]
     try:
         _run_cell("lstm", inputs, weights, training=True).sum().backward()
         with torch.no_grad():

@@ -285,7 +285,7 @@ class Tagger:
         """
         options = TaggingOptions(truncation=truncation, max_length=max_length, batch_size=batch_size)
         options = options.over(self._options)
-        texts = [texts] if isinstance(texts, str) else list(as_texts(texts)[0])
+        texts = list_texts(texts)
         logits = self._empty_logits(len(texts))
         for start, window in windows(texts, (options.batch_size or BATCH_SIZE) * WINDOW_BATCHES):
             rows_of_window = logits[start : start + len(window)]
@@ -330,6 +330,18 @@ def as_texts(texts: Any) -> tuple[Iterable[Any], bool]:
     if holds_texts and is_sized and hasattr(texts, "__getitem__"):
         return (texts[index] for index in range(len(texts))), True
     raise ValueError(f"A text to tag is {_described(texts)}.")
+
+
+def list_texts(texts: Any) -> list[Any]:
+    """Make a list of texts, of which a string is one.
+
+    Args:
+        texts: As in a call of a `Tagger`.
+
+    Raises:
+        ValueError: If it is nothing that holds texts in an order.
+    """
+    return [texts] if isinstance(texts, str) else list(as_texts(texts)[0])
 
 
 def windows(texts: Iterable[Any], size: int) -> Iterator[tuple[int, list[str]]]:

@@ -1,10 +1,10 @@
 """The wide head: a linear n-gram model whose logits are mixed with those of the recurrent model.
 
-It is the wide part of a wide and deep model (Cheng et al. 2016) over tokens and hashed bigrams, as in fastText (Joulin
-et al. 2017). Such a model makes other errors than the recurrent one, and both together make fewer (Mesnil et al. 2015).
+It is the wide part of a wide and deep model (Cheng et al. 2016) over tokens and hashed bigrams, as in fastText
+(Joulin et al. 2017). Such a model makes different errors, and both together make fewer (Mesnil et al. 2015).
 """
 
-from typing import TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +13,9 @@ from torch import nn
 from .recurrence import pad_right
 
 
-Ids = TypeVar("Ids")  # a tensor, or an array: `hash_bigrams` only calculates
-
-
-def hash_bigrams(first: Ids, second: Ids, num_buckets: int) -> Ids:
-    """The buckets of bigrams of token ids, int64 tensors or arrays, from 0 to `num_buckets` - 1."""
-    return (first * 1_000_003 + second) % num_buckets  # type: ignore[operator]
+def hash_bigrams(first: Any, second: Any, num_buckets: int) -> Any:
+    """The buckets of bigrams of token ids, from 0 to `num_buckets` - 1; of int64 tensors or arrays, as they are."""
+    return (first * 1_000_003 + second) % num_buckets
 
 
 class WideHead(nn.Module):
@@ -66,7 +63,7 @@ class WideHead(nn.Module):
         if input_ids is None:
             raise ValueError(
                 "`inputs_embeds` are given, but the wide head reads the tokens themselves (`num_bigram_buckets` is "
-                f"{self.num_bigram_buckets}). Give `input_ids`; only a model without a wide head takes `inputs_embeds`."
+                f"{self.num_bigram_buckets}). Give `input_ids`; a model without a wide head takes either."
             )
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         wide_logits = self.score(input_ids.long(), mask.bool())

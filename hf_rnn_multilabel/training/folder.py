@@ -134,7 +134,9 @@ def _differences(earlier: Any, now: Any, name: str = "") -> list[str]:
     """What differs between two values of JSON, in words."""
     if isinstance(earlier, dict) and isinstance(now, dict):
         keys = sorted(earlier.keys() | now.keys())
-        return [each for key in keys for each in _differences(earlier.get(key), now.get(key), f"{name}.{key}".strip("."))]
+        return [
+            each for key in keys for each in _differences(earlier.get(key), now.get(key), f"{name}.{key}".strip("."))
+        ]
     return [] if earlier == now else [f"{name} was {_short(earlier)}, is {_short(now)}"]
 
 

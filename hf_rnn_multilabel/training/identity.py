@@ -34,7 +34,9 @@ def identity(
     settings = {name: value for name, value in vars(recipe).items() if name != "training_arguments"}
     stock = {name: str(value) for name, value in recipe.training_arguments.items() if name not in INCIDENTAL}
     return {
-        "texts": {split: _digest(text.encode("utf-8", "surrogatepass") for text in part) for split, part in texts.items()},
+        "texts": {
+            split: _digest(text.encode("utf-8", "surrogatepass") for text in part) for split, part in texts.items()
+        },
         "labels": {split: _digest([np.ascontiguousarray(part).tobytes()]) for split, part in (labels or {}).items()},
         "label_names": _digest(name.encode("utf-8", "surrogatepass") for name in label_names),
         "settings": settings | stock,

@@ -248,4 +248,3 @@ def load_tagger(recipe: Recipe, labels: dict[str, Any]) -> tuple[RnnMultilabelFo
     if has_head:
         model.pooling.load_state_dict(trained.pooling.state_dict())
     return model, True
-

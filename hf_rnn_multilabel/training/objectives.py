@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel
 
 from ..model.losses import IGNORED, binary_cross_entropy, mean_over_observed, split_observed, training_loss
 
@@ -169,8 +168,8 @@ def expected_f1(
     logits, labels, observed = split_observed(logits, labels)
     truth = (labels >= 0.5) & observed
     if samples:
-        thresholds = 0.5 if thresholds is None else thresholds
-        texts = _self_critical(logits, truth, observed, thresholds, samples)  # (batch,)
+        greedy = (logits.sigmoid() >= (0.5 if thresholds is None else thresholds)) & observed
+        texts = _self_critical(logits, truth, observed, greedy, samples)  # (batch,)
     else:
         texts = 1 - _expected_f1(logits, truth, observed)
     entropies = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
@@ -217,7 +216,7 @@ OBJECTIVES: dict[str, Callable[..., torch.Tensor]] = {
 
 
 def distilled_loss(
-    model: PreTrainedModel,
+    model: Any,
     logits: torch.Tensor,
     labels: torch.Tensor | None,
     teacher_logits: torch.Tensor,
@@ -356,12 +355,14 @@ def _gauss_legendre(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _self_critical(
-    logits: torch.Tensor, truth: torch.Tensor, observed: torch.Tensor, thresholds: torch.Tensor | float, samples: int
+    logits: torch.Tensor, truth: torch.Tensor, observed: torch.Tensor, greedy: torch.Tensor, samples: int
 ) -> torch.Tensor:
     """-(F1(set) - F1(greedy set)) log p(set) of a text, (batch,), the mean over the sampled sets."""
     scores = logits.sigmoid()
-    sampled = (torch.rand(samples, *scores.shape, device=scores.device) < scores) & observed  # (samples, batch, labels)
-    advantage = _f1(sampled, truth) - _f1((scores >= thresholds) & observed, truth)  # (samples, batch)
+    sampled = (
+        torch.rand(samples, *scores.shape, device=scores.device) < scores
+    ) & observed  # (samples, batch, labels)
+    advantage = _f1(sampled, truth) - _f1(greedy, truth)  # (samples, batch)
     log_scores = torch.where(sampled, F.logsigmoid(logits), F.logsigmoid(-logits)) * observed
     return -(advantage * log_scores.sum(2)).mean(0)
 

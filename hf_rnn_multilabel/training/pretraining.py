@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
-import transformers
 from datasets import Dataset
 from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging

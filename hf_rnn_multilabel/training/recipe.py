@@ -66,9 +66,7 @@ class EncoderRecipe:
     word_dropout: float | None = setting("Probability that a word is dropped in training.")
     hidden_dropout: float | None = setting("Dropout between layers.")
     recurrent_dropout: float | None = setting("DropConnect on the recurrent weights.")
-    num_train_epochs: float | None = setting(
-        f"Default: enough for {NUM_STEPS:,} steps, {MIN_EPOCHS} to {MAX_EPOCHS}."
-    )
+    num_train_epochs: float | None = setting(f"Default: enough for {NUM_STEPS:,} steps, {MIN_EPOCHS} to {MAX_EPOCHS}.")
     learning_rate: float | None = setting(
         f"Default: {LEARNING_RATE:g}, or {LEARNING_RATE_OF_PRETRAINED:g} with anything pretrained."
     )

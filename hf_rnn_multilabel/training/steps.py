@@ -36,8 +36,8 @@ from .label_names import fraction_in_texts
 from .recipe import HEAD, NETWORK, EncoderRecipe, Recipe, Traits, refuse_settings, resolve, trainer_arguments
 from .retraining import retrain
 from .search import best_settings, model_settings, search
-from .trainer import TaggerTrainer
 from .teacher import compared
+from .trainer import TaggerTrainer
 from .wide import add_wide_head, fit_wide_head, mix_in_wide_head
 
 
@@ -178,14 +178,20 @@ def search_settings(recipe: Recipe, inputs: Inputs, folder: RunFolder) -> tuple[
     args = trainer_arguments(recipe, str(folder.partial / "search"), **changes)
     trainer = make_trainer(recipe, inputs, args, model_init=model_init)
     result = search(trainer, recipe.search_trials, folder.partial, vars(recipe))
-    logger.info(f"The best of {result['trials']} trials, {result['metric']} {result['value']:.4f}: {result['settings']}")
+    logger.info(
+        f"The best of {result['trials']} trials, {result['metric']} {result['value']:.4f}: {result['settings']}"
+    )
     training, network = best_settings(result["settings"])
     set_seed(recipe.seed)
     return replace(recipe, **training, **network), SearchInfo(**result)
 
 
 def make_trainer(
-    recipe: Recipe, inputs: Inputs, args: transformers.TrainingArguments, callbacks: Sequence[TrainerCallback] = (), **of
+    recipe: Recipe,
+    inputs: Inputs,
+    args: transformers.TrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+    **of,
 ) -> TaggerTrainer:
     """Make the trainer of a model (`model=`) or of what makes models (`model_init=`) on the inputs."""
     return TaggerTrainer(

@@ -17,10 +17,10 @@ from ..data import DataArguments, TaggingData, load_data
 from ..evaluation import apply_thresholds, per_label_metrics
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..evaluation.plots import plot_all
-from ..hub.model_card import build_card
+from ..hub.model_card import build_card, save_card
 from ..hub.provenance import processor
 from ..hub.push import push_to_hub
-from ..hub.run_info import CalibrationInfo, DatasetInfo, LabelResult, RunInfo, SpeedInfo, SplitInfo
+from ..hub.run_info import CalibrationInfo, LabelResult, RunInfo, SpeedInfo, SplitInfo
 from ..model.pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline
 from . import steps
 from .folder import RunFolder, run_folder
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Metrics of the test split, or of validation if there is no test, at the thresholds that the model carries."""
+        """The metrics at the model's thresholds, of the test split or, without one, of validation."""
         row = self.info.final_row(str(self.info.final_split))
         return dict(row.metrics) if row is not None else {}
 
@@ -116,8 +116,7 @@ def train_tagger(
     check(recipe)
     with run_folder(output_dir, is_main_process()) as folder:
         loaded = load_data(data, data_args, seed=recipe.seed)
-        for message in loaded.messages:
-            logger.info(message)
+        logger.info("\n".join(loaded.messages))
         run = train(loaded, folder, data_args, recipe, card, distillation)
     hub = recipe.training_arguments
     if hub.get("push_to_hub") and is_main_process():
@@ -137,13 +136,12 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[DataArguments, Recipe, 
         ValueError: for a name that nothing takes, with the nearest ones.
     """
     rest = dict(settings)
-    parts = []
-    for kind in (DataArguments, Recipe, CardArguments):
-        parts.append({each.name: rest.pop(each.name) for each in fields(kind) if each.name in rest})
+    kinds = (DataArguments, Recipe, CardArguments)
+    parts = [{each.name: rest.pop(each.name) for each in fields(kind) if each.name in rest} for kind in kinds]
     known = {each.name for each in fields(transformers.TrainingArguments) if each.init} - {"output_dir"}
     unknown = sorted(rest.keys() - known)
     if unknown:
-        names = known | {each.name for kind in (DataArguments, Recipe, CardArguments) for each in fields(kind)}
+        names = known | {each.name for kind in kinds for each in fields(kind)}
         near = get_close_matches(unknown[0], names, n=3)
         raise ValueError(
             f"No setting is called {unknown[0]!r}" + (f"; near are {near}." if near else "; see `train --help-all`.")
@@ -188,7 +186,7 @@ def train(
         license=card.license,
         language=card.language,
         fingerprint=fingerprint,
-        dataset=DatasetInfo(**data.source | _given(name=card.dataset_title, license=card.dataset_license)),
+        dataset=replace(data.source, **_given(name=card.dataset_title, license=card.dataset_license)),
         splits={
             split: SplitInfo(rows=len(rows), truncated=inputs.truncated[split]) for split, rows in inputs.rows.items()
         },
@@ -241,7 +239,7 @@ def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: Ru
     )
     if (folder.partial / TRIALS).exists():
         shutil.copy(folder.partial / TRIALS, result)
-    save_card(result, fitted.model.config, info)
+    save_card(build_card(fitted.model.config, info), result)
     info.save(result)
     folder.publish(result)
     return info

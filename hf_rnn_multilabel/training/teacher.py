@@ -206,7 +206,9 @@ def fine_tune(
         _fine_tune(data, encoder, folder, args, recipe, max_length)
     with safe_open(done, "numpy") as file:
         splits = [split for split in ("validation", "test") if split in data.dataset]
-        scores, truth = ({split: file.get_tensor(f"{what}.{split}") for split in splits} for what in ("scores", "truth"))
+        scores, truth = (
+            {split: file.get_tensor(f"{what}.{split}") for split in splits} for what in ("scores", "truth")
+        )
     return compared(TEACHER, scores, truth, names, recipe.threshold_method)
 
 

@@ -3,10 +3,26 @@
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.utils import logging
 
 from .distillation import Distillation
 from .objectives import distilled_loss
+
+
+logger = logging.get_logger(__name__)
+
+
+class EvaluationLog(TrainerCallback):
+    """One line per evaluation, instead of a dict of all metrics."""
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs) -> None:
+        """Report the loss and the metric that the best epoch is chosen by."""
+        chosen = f"eval_{args.metric_for_best_model or 'loss'}".replace("eval_eval_", "eval_")
+        names = dict.fromkeys(["eval_loss", chosen])
+        values = ", ".join(f"{name.removeprefix('eval_')} {metrics[name]:.4f}" for name in names if name in metrics)
+        if state.is_world_process_zero and values:
+            logger.info(f"Epoch {state.epoch or 0:g}, step {state.global_step:,}: {values} on validation.")
 
 
 class TaggerTrainer(Trainer):
@@ -32,6 +48,8 @@ class TaggerTrainer(Trainer):
         if not 0 <= embedding_lr_factor <= 1:
             raise ValueError(f"`embedding_lr_factor` is {embedding_lr_factor}; it must be in [0, 1].")
         super().__init__(*args, **kwargs)
+        if self.pop_callback(PrinterCallback) is not None:
+            self.add_callback(EvaluationLog)
         if embedding_lr_factor != 1 and self.optimizer is not None:
             raise ValueError(
                 f"An optimizer is given, a {type(self.optimizer).__name__}, so `embedding_lr_factor` "
@@ -79,3 +97,10 @@ class TaggerTrainer(Trainer):
             return super().compute_loss(model, inputs, *args, **kwargs)
         finally:
             self.compute_loss_func = own
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Keeps "teacher_logits" among the columns of the rows."""
+        super()._set_signature_columns_if_needed()
+        columns: list[str] = self._signature_columns  # type: ignore[assignment]
+        if "teacher_logits" not in columns:
+            columns.append("teacher_logits")

@@ -1,5 +1,6 @@
 """Fits the wide head to labelled texts, and mixes it in as far as validation says."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,10 +83,9 @@ def add_wide_head(model: RnnMultilabelForSequenceClassification, wide: WideHead,
             f"The weights of the wide head have the shape {tuple(wide.weight.shape)}; for this model they must have "
             f"{shape}, (buckets + tokens, labels)."
         )
-    model.wide = WideHead(model.config.vocab_size, wide.num_bigram_buckets, model.num_labels)
-    model.wide.load_state_dict(wide.state_dict())
-    model.wide.mixing_weights.mul_(weight)
-    model.wide.to(model.device, model.dtype).train(model.training)
+    wide = copy.deepcopy(wide)
+    wide.mixing_weights.mul_(weight)
+    model.wide = wide.to(model.device, model.dtype).train(model.training)
     model.config.num_bigram_buckets = wide.num_bigram_buckets
 
 

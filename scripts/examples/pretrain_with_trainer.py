@@ -1,7 +1,7 @@
 """Pretrain a recurrent encoder by masked language modelling with the stock `Trainer`, for a tagger to start from.
 
-    python scripts/examples/pretrain_with_trainer.py --train_file texts.txt --output_dir encoder
-    hf-rnn-multilabel train --train_file train.jsonl --model_name_or_path encoder --output_dir my-tagger
+python scripts/examples/pretrain_with_trainer.py --train_file texts.txt --output_dir encoder
+hf-rnn-multilabel train --train_file train.jsonl --model_name_or_path encoder --output_dir my-tagger
 """
 
 import sys

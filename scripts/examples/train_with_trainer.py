@@ -1,6 +1,6 @@
 """Train a multi-label tagger with the stock `Trainer` alone: every step is here, to be read and changed.
 
-    python scripts/examples/train_with_trainer.py --train_file train.jsonl --test_file test.jsonl --output_dir my-tagger
+    python scripts/examples/train_with_trainer.py --train_file train.jsonl --output_dir my-tagger
 
 Without files it trains on the product descriptions that come with the package. The command `hf-rnn-multilabel train`
 does more: dropouts by the size of the data, a wide head beside the network, a model card.

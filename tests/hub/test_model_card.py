@@ -250,7 +250,7 @@ def test_every_number_is_that_of_the_run_information():
         "loss": [],
     }
     assert "1,234,567 parameters" in card.text and "4.9 MB" in section(card, "Size and speed")
-    assert re.findall(r"\d[\d,]*", section(card, "Size and speed"))[2:] == ["2,712", "257", "2", "2"]
+    assert re.findall(r"\d[\d,]*\d|\d", section(card, "Size and speed"))[2:] == ["2,712", "257", "2", "2"]
     assert section(card, "Versions") == "torch 2.13.0, transformers 5.23.0.\n\n"
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from transformers import pipeline
@@ -85,10 +86,10 @@ def test_a_label_s_threshold_is_the_mean_of_the_models_in_log_odds(taggers):
 
 
 def test_a_given_threshold_comes_before_those_of_the_models(taggers):
-    assert all(len(tags) == 3 for tags in TaggerEnsemble(taggers, 0)(TEXTS))
-    assert all(tags == [] for tags in TaggerEnsemble(taggers, 1)(TEXTS))
+    assert all(len(tags) == 3 for tags in TaggerEnsemble(taggers, threshold=0)(TEXTS))
+    assert all(tags == [] for tags in TaggerEnsemble(taggers, threshold=1)(TEXTS))
     own = TaggerEnsemble(taggers)(TEXTS)
-    found = TaggerEnsemble(taggers, {"wood": 0})(TEXTS)
+    found = TaggerEnsemble(taggers, threshold={"wood": 0})(TEXTS)
     assert all("wood" in {tag["label"] for tag in tags} for tags in found)
     assert [[tag for tag in tags if tag["label"] != "wood"] for tags in found] == [
         [tag for tag in tags if tag["label"] != "wood"] for tags in own
@@ -117,17 +118,62 @@ def test_a_model_twice_tags_as_it_does_alone(taggers):
 
 def test_other_labels_are_an_error_that_names_them(taggers):
     other = make_tagger(labels=["lighting", "garden", "wood"])
-    other.model.name_or_path = "other"
-    with pytest.raises(
-        ValueError, match=r"labels of 'other' are not those of .* lacks \['office'\] and adds \['garden'\]"
-    ):
+    with pytest.raises(ValueError, match=r"tagger 1 of `taggers` .* lacks office and adds garden\."):
         TaggerEnsemble([taggers[0], other])
+
+
+def test_fault_39_a_message_about_thousands_of_labels_is_short(taggers):
+    other = make_tagger(labels=[f"label {number}" for number in range(9_000)])
+    with pytest.raises(ValueError, match=r"adds label 0, .* and 8,992 more") as raised:
+        TaggerEnsemble([taggers[0], other])
+    assert len(str(raised.value)) < 300
+
+
+def test_no_taggers_are_an_error():
+    with pytest.raises(ValueError, match="`taggers` is empty"):
+        TaggerEnsemble([])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"threshold": 2}, "`threshold` is 2"), ({"threshold": {"x": 0.1}}, "names"), ({"top_k": 0}, "`top_k` is 0")],
+    [
+        ({"threshold": 2}, "`threshold` is 2"),
+        ({"threshold": [0.5]}, "`threshold` is "),
+        ({"threshold": {"x": 0.1}}, r"`threshold` .* x; "),
+        ({"top_k": 0}, "`top_k` is 0"),
+        ({"batch_size": -1}, "`batch_size` is -1"),
+        ({"max_length": 0}, "`max_length` is 0"),
+    ],
 )
 def test_wrong_options_are_the_errors_of_the_pipeline(taggers, options, message):
-    with pytest.raises(ValueError, match=message):
-        TaggerEnsemble(taggers, **options)
+    ensemble = TaggerEnsemble(taggers)
+    for call in (lambda: TaggerEnsemble(taggers, **options), lambda: ensemble("a lamp", **options)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"threshold": 0.4}, {"threshold": 1, "at_least_one": True}, {"threshold": 0, "top_k": 2}, {"batch_size": 2}],
+)
+def test_the_options_of_a_call_are_those_of_the_constructor(taggers, options):
+    assert TaggerEnsemble(taggers)(TEXTS, **options) == TaggerEnsemble(taggers, **options)(TEXTS)
+
+
+def test_each_tagger_truncates_as_it_was_told_unless_the_call_says_otherwise(taggers):
+    short = make_tagger(0, LABELS, max_length=2)
+    text = "a folding lamp for the desk"
+    own = TaggerEnsemble([short, taggers[0]]).logits([text])
+    np.testing.assert_allclose(own, (short.logits([text]) + taggers[0].logits([text])) / 2, rtol=0, atol=1e-6)
+    truncated = TaggerEnsemble([short, taggers[0]]).logits([text], max_length=3)
+    np.testing.assert_allclose(truncated, taggers[0].logits([text], max_length=3), rtol=0, atol=1e-6)
+
+
+def test_an_ensemble_may_hold_ensembles_and_is_called_like_each_of_them(taggers):
+    ensemble = TaggerEnsemble([TaggerEnsemble(taggers[:1]), TaggerEnsemble(taggers[1:])])
+    expected = TaggerEnsemble(taggers)(TEXTS)
+    names = [[tag["label"] for tag in tags] for tags in expected]
+    assert ensemble(TEXTS) == expected
+    assert [tag["label"] for tag in ensemble(TEXTS[0])] == names[0]
+    assert [[tag["label"] for tag in tags] for tags in ensemble(iter(TEXTS), batch_size=2)] == names
+    assert ensemble.label_names == LABELS

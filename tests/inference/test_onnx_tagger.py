@@ -1,15 +1,16 @@
 """The tagger of an export gives the answers of the pipeline, and needs neither torch nor this package."""
 
+import copy
 import json
-import logging
 import math
+import multiprocessing
 import os
+import pickle
 import random
 import re
 import shutil
 import subprocess
 import sys
-import time
 from collections import UserList
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from children import put_tags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast, pipeline
@@ -30,7 +32,6 @@ for package in ("onnxruntime", "onnx", "onnxscript"):
 
 import onnx  # noqa: E402
 
-from hf_rnn_multilabel.inference import onnx_tagger as onnx_tagger  # noqa: E402
 from hf_rnn_multilabel.inference.onnx_export import export_onnx  # noqa: E402
 from hf_rnn_multilabel.inference.onnx_tagger import OnnxTagger  # noqa: E402
 
@@ -40,7 +41,7 @@ LABELS = ["lighting", "office", "wood", "garden"]
 MAX_LENGTH = 8
 # Run where neither torch nor transformers nor the package can be imported.
 ALONE = """
-import importlib.abc, runpy, sys
+import importlib.abc, os, runpy, sys
 
 class Absent(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -49,6 +50,7 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 sys.argv = [sys.argv[1]]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -113,6 +115,8 @@ def many_texts() -> list[str]:
         {"threshold": 1, "at_least_one": True, "top_k": 1},
         {"threshold": 0, "max_length": 3},
         {"threshold": 0, "max_length": 100},
+        {"threshold": 0, "truncation": False},
+        {"threshold": 0, "truncation": True},
         {"batch_size": 7},
     ],
     ids=str,
@@ -179,46 +183,6 @@ def test_the_logits_are_those_of_torch_in_the_order_of_the_texts(pipe, tagger):
     np.testing.assert_allclose(tagger.logits(iter(texts)), expected, rtol=0, atol=1e-5)
 
 
-# Scores and thresholds
-
-
-def test_a_score_equal_to_its_threshold_is_a_tag(tagger):
-    for text in TEXTS:
-        for tag in tagger(text, threshold=0):
-            assert tag in tagger(text, threshold=tag["score"])
-            above = np.nextafter(np.float32(tag["score"]), np.float32(2))
-            assert tag not in tagger(text, threshold=float(above))
-
-
-def slow_tags(scores, limits, top_k, at_least_one) -> list[dict]:
-    """The tags of one text, one label at a time."""
-    chosen = [index for index, score in enumerate(scores) if score >= limits[index]]
-    if at_least_one and not chosen:
-        chosen = [max(range(len(scores)), key=lambda index: scores[index] - limits[index])]
-    chosen.sort(key=lambda index: -scores[index])
-    return [{"label": LABELS[index], "score": float(scores[index])} for index in chosen[:top_k]]
-
-
-eighths = st.lists(st.integers(0, 8).map(lambda number: number / 8), min_size=4, max_size=4)
-
-
-@settings(deadline=None)
-@given(st.lists(eighths, max_size=5), eighths, st.sampled_from([None, 1, 2, 3, 9]), st.booleans())
-def test_a_batch_gets_the_tags_of_its_texts_one_label_at_a_time(rows, limits, top_k, at_least_one):
-    scores, limits = np.array(rows, dtype=np.float32).reshape(-1, 4), np.array(limits, dtype=np.float32)
-    found = choose_tags(scores, limits, LABELS, top_k, at_least_one)
-    assert found == [slow_tags(row, limits, top_k, at_least_one) for row in scores]
-
-
-def test_the_sigmoid_of_any_logit_is_a_float32_without_a_warning(recwarn):
-    logits = np.array([-1000, -90, -1, 0, 1, 1000], dtype=np.float32)
-    scores = sigmoid(logits)
-    assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, torch.tensor(logits).sigmoid().numpy(), rtol=1e-6, atol=1e-30)
-    assert scores[3] == 0.5
-    assert not recwarn.list
-
-
 # Wrong arguments
 
 
@@ -229,7 +193,11 @@ def test_the_sigmoid_of_any_logit_is_a_float32_without_a_warning(recwarn):
         {"threshold": 1.5},
         {"threshold": {"wood": -0.1}},
         {"threshold": math.nan},
+        {"threshold": [0.5]},
         {"top_k": 0},
+        {"batch_size": 0},
+        {"max_length": 0},
+        {"truncation": "yes"},
     ],
     ids=str,
 )
@@ -243,21 +211,12 @@ def test_a_wrong_argument_is_the_pipelines_error_at_the_call(pipe, tagger, argum
 
 @pytest.mark.parametrize("text", [None, math.nan, 7, {"text": "a lamp"}, b"lamp"], ids=str)
 def test_what_is_no_string_is_the_pipelines_error(pipe, tagger, text):
-    with pytest.raises(ValueError, match="A text to tag") as expected:
-        pipe(text)
     for texts in (text, ["a lamp", text]):
-        with pytest.raises(ValueError, match=re.escape(str(expected.value))):
-            tagger(texts)
-    with pytest.raises(ValueError, match="A text to tag"):
-        tagger.logits(["a lamp", text])
-
-
-@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"max_length": 0}], ids=str)
-def test_a_size_below_1_is_an_error(tagger, arguments):
-    with pytest.raises(ValueError, match="is 0; it must be at least 1"):
-        tagger(iter(["a lamp"]), **arguments)
-    with pytest.raises(ValueError, match="is 0; it must be at least 1"):
-        tagger.logits(["a lamp"], **arguments)
+        with pytest.raises(ValueError, match="to tag is") as expected:
+            pipe(texts)
+        for call in (tagger, tagger.logits):
+            with pytest.raises(ValueError, match=re.escape(str(expected.value))):
+                call(texts)
 
 
 def test_a_misspelt_argument_is_an_error(tagger):
@@ -266,52 +225,6 @@ def test_a_misspelt_argument_is_an_error(tagger):
 
 
 # Long texts and many texts
-
-
-@pytest.mark.parametrize("text", ["a lamp " * 142_858, "x" * 1_000_000], ids=["words", "one word"])
-def test_a_million_characters_are_cut_within_seconds(tagger, text):
-    start = time.perf_counter()
-    tags = tagger(text, threshold=0)
-    assert time.perf_counter() - start < 20
-    assert_same_tags([tags], [tagger(text[:1000], threshold=0)])
-
-
-def test_a_cut_text_is_told_of_once(tagger, caplog):
-    tagger(TEXTS)
-    tagger("a lamp " * 20, max_length=4)
-    assert caplog.messages == []
-    tagger(["a lamp " * 20, "a desk " * 30])
-    tagger("a lamp " * 40)
-    (message,) = caplog.messages
-    assert caplog.records[0].levelno == logging.WARNING
-    assert message.startswith(
-        "A text of 140 characters has more tokens than the tokenizer's `model_max_length` of 8; it and others"
-    )
-
-
-def test_an_iterator_is_read_a_window_at_a_time(tagger):
-    read = []
-
-    def texts():
-        for number in range(1000):
-            read.append(number)
-            yield TEXTS[0]
-
-    tags = tagger(texts(), batch_size=2)
-    assert read == []
-    next(tags)
-    assert len(read) == 2 * onnx_tagger.WINDOW_BATCHES
-    assert len(list(tags)) == 999
-
-
-def test_a_window_of_long_texts_holds_few_of_them(pipe, tagger, monkeypatch):
-    monkeypatch.setattr(onnx_tagger, "WINDOW_CHARACTERS", 30)
-    sizes = []
-    run = tagger._run
-    monkeypatch.setattr(tagger, "_run", lambda texts, *sized: sizes.append(sum(map(len, texts))) or run(texts, *sized))
-    assert_same_tags(tagger(many_texts()), pipe(many_texts()))
-    assert len(sizes) > 20
-    assert max(sizes) < 30 + max(map(len, many_texts()))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5, None])
@@ -383,7 +296,9 @@ def test_a_foreign_net_is_an_error(tmp_path, folder):
     graph = onnx.helper.make_graph([node], "foreign", [value], [result])
     opset = onnx.helper.make_opsetid("", 18)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "onnx" / "model.onnx")
-    with pytest.raises(ValueError, match=r"model\.onnx' has no labels in its metadata; give a net that `export_onnx`"):
+    with pytest.raises(
+        ValueError, match=r"model\.onnx' has no labels in its metadata; give a model that `export_onnx`"
+    ):
         OnnxTagger(tmp_path / "onnx")
 
 
@@ -403,4 +318,77 @@ def test_a_broken_net_is_an_error_that_names_it(tmp_path, folder):
     shutil.copytree(folder, tmp_path / "onnx")
     (tmp_path / "onnx" / "model.onnx").write_bytes(b"a page that says 404")
     with pytest.raises(Exception, match=r"model\.onnx"):
+        OnnxTagger(tmp_path / "onnx")
+
+
+# Processes
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_fault_25_a_tagger_that_was_used_tags_in_a_child_process(tagger, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"This system does not {method}.")
+    tagger = OnnxTagger(tagger._folder, threads=2)
+    expected = tagger(TEXTS * 5, batch_size=2)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=put_tags, args=(queue, tagger, TEXTS * 5), kwargs={"batch_size": 2}, daemon=True)
+    child.start()
+    assert queue.get(timeout=120) == expected
+    child.join()
+    assert tagger(TEXTS * 5, batch_size=2) == expected
+
+
+def test_fault_25_a_copy_and_a_pickled_one_are_the_same_tagger(folder):
+    tagger = OnnxTagger(folder, threads=2, threshold=0.3, top_k=2)
+    for other in (copy.copy(tagger), copy.deepcopy(tagger), pickle.loads(pickle.dumps(tagger))):
+        assert other(TEXTS) == tagger(TEXTS)
+        assert other.thresholds == tagger.thresholds
+
+
+def test_the_options_of_the_constructor_stand_in_for_those_of_a_call(folder, tagger):
+    for options in ({"threshold": 0.3}, {"threshold": 1, "at_least_one": True}, {"top_k": 1}, {"max_length": 2}):
+        assert OnnxTagger(folder, **options)(TEXTS) == tagger(TEXTS, **options)
+
+
+# Metadata
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("labels", ["lighting", "office", "office", "wood"], r"labels of .*model\.onnx' name office more than once"),
+        ("labels", ["lighting", "office"], "2 `labels`, 4 `thresholds` and 4 logits"),
+        ("thresholds", [0.5, math.nan, 0.5, 2], r"`thresholds` .* office: nan, garden: 2;"),
+        ("model_max_length", 0, "`model_max_length` of .* is 0"),
+        ("num_tokens", 7, r"tokenizer\.json beside .* of 7;"),
+    ],
+)
+def test_fault_34_metadata_that_do_not_fit_are_an_error(tmp_path, folder, name, value, message):
+    shutil.copytree(folder, tmp_path / "onnx")
+    model = onnx.load(folder / "model.onnx")
+    for entry in model.metadata_props:
+        if entry.key == name:
+            entry.value = json.dumps(value)
+    onnx.save(model, tmp_path / "onnx" / "model.onnx")
+    with pytest.raises(ValueError, match=message):
+        OnnxTagger(tmp_path / "onnx")
+
+
+def test_metadata_that_lack_something_are_an_error_that_names_it(tmp_path, folder):
+    shutil.copytree(folder, tmp_path / "onnx")
+    model = onnx.load(folder / "model.onnx")
+    kept = [entry for entry in model.metadata_props if entry.key not in ("thresholds", "num_tokens")]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, tmp_path / "onnx" / "model.onnx")
+    with pytest.raises(ValueError, match=r"model\.onnx' lacks thresholds, num_tokens in its metadata"):
+        OnnxTagger(tmp_path / "onnx")
+
+
+def test_fault_34_another_tokenizer_beside_the_model_is_an_error(tmp_path, folder):
+    shutil.copytree(folder, tmp_path / "onnx")
+    tokenizer = train_tokenizer(["other words"] * 3)
+    (tmp_path / "onnx" / "tokenizer.json").write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer\.json beside .* has \d+ tokens"):
         OnnxTagger(tmp_path / "onnx")

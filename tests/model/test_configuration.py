@@ -328,12 +328,22 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
         ({"label_smoothing": -0.1}, ["`label_smoothing` is -0.1"]),
         ({"objective": "expected_f1", "label_smoothing": 0.1}, ["`label_smoothing` is 0.1", "'expected_f1'"]),
         (
-            {"objective": "distribution_balanced", "label_smoothing": 0.1, "label_frequencies": FREQUENCIES, "id2label": NAMES},
+            {
+                "objective": "distribution_balanced",
+                "label_smoothing": 0.1,
+                "label_frequencies": FREQUENCIES,
+                "id2label": NAMES,
+            },
             ["`label_smoothing` is 0.1", "'distribution_balanced'"],
         ),
         ({"objective": "zlpr", "positive_weights": 2}, ["`positive_weights` is 2; 'zlpr' has no such weights"]),
         (
-            {"objective": "distribution_balanced", "positive_weights": "balanced", "label_frequencies": FREQUENCIES, "id2label": NAMES},
+            {
+                "objective": "distribution_balanced",
+                "positive_weights": "balanced",
+                "label_frequencies": FREQUENCIES,
+                "id2label": NAMES,
+            },
             ["`positive_weights` is 'balanced'; 'distribution_balanced' has no such weights"],
         ),
         ({"objective": "expected_f1", "positive_weights": {"LABEL_1": 2}}, ["'expected_f1' has no such weights"]),

@@ -28,7 +28,11 @@ def test_given_embeddings_are_taken_as_they_are(inputs):
 
 @pytest.mark.parametrize("ids", [torch.zeros(2, 0), torch.zeros(2, 0).long()])
 def test_a_batch_without_positions_gets_a_padded_one(inputs, ids):
-    for given in [{"input_ids": ids}, {"input_ids": ids, "attention_mask": ids}, {"inputs_embeds": torch.zeros(2, 0, 6)}]:
+    for given in [
+        {"input_ids": ids},
+        {"input_ids": ids, "attention_mask": ids},
+        {"inputs_embeds": torch.zeros(2, 0, 6)},
+    ]:
         vectors, mask = inputs(**given)
         assert vectors.shape == (2, 1, 6) and not vectors.any()
         assert mask.shape == (2, 1) and not mask.any()
@@ -60,7 +64,6 @@ def test_word_dropout_drops_whole_positions_and_keeps_the_others_as_they_are():
     lost = (dropped == 0).all(-1)
     assert 0.3 < lost.float().mean() < 0.5
     assert torch.equal(dropped[~lost], vectors[~lost])
-
 
 
 def test_word_dropout_is_active_in_training_alone():

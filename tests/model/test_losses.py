@@ -132,7 +132,9 @@ def test_a_checkpoint_without_the_package_refuses_an_objective_that_it_lacks(bui
     model = build_tagger(objective="focal")
     expected = model(batch["input_ids"], batch["attention_mask"]).logits
     monkeypatch.setattr(losses, "OBJECTIVES", {})
-    with pytest.raises(ValueError, match=r"`objective` is 'focal'.*pip install hf-rnn-multilabel.*objective = \"bce\""):
+    with pytest.raises(
+        ValueError, match=r"`objective` is 'focal'.*pip install hf-rnn-multilabel.*objective = \"bce\""
+    ):
         model(**batch)
     assert torch.equal(model(batch["input_ids"], batch["attention_mask"]).logits, expected)
     model.config.objective = "bce"

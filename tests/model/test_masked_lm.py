@@ -94,7 +94,7 @@ def test_resized_embeddings_keep_the_logits_of_the_old_tokens(build_masked_lm, t
     model = build_masked_lm(tie_word_embeddings=tied)
     expected = model(**INPUTS).logits
     model.resize_token_embeddings(26)
-    assert model.config.vocab_size == model.decoder.out_features == len(model.decoder.bias) == 26
+    assert model.config.vocab_size == len(model.decoder.weight) == len(model.decoder.bias) == 26
     assert (model.decoder.weight is model.rnn.inputs.embed_tokens.weight) == tied
     logits = model(**INPUTS).logits
     assert logits.shape == (3, 4, 26) and logits.isfinite().all()

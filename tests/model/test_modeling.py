@@ -17,6 +17,7 @@ from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultila
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 DROPOUTS = ["embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dropout", "classifier_dropout"]
 
+
 def test_the_label_correlation_starts_as_nothing_and_a_loaded_one_stays(tmp_path, build_config, batch):
     tagger = RnnMultilabelForSequenceClassification(build_config()).eval()
     logits = tagger(**batch).logits

@@ -1,15 +1,25 @@
 """Texts in, tags out: the pipeline of the package and the stock one."""
 
+import copy
 import io
 import logging
 import math
+import pickle
 import random
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    Pipeline,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 from transformers.pipelines.pt_utils import KeyDataset
 
 from hf_rnn_multilabel import (
@@ -20,6 +30,7 @@ from hf_rnn_multilabel import (
 )
 from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.model import tagging
+from hf_rnn_multilabel.model.pipeline_rnn_multilabel import make_encoder
 
 
 TEXTS = ["a folding lamp for the desk", "a wooden desk", "", "a lamp", "☃ ☄", "the lamp for the wooden desk"]
@@ -404,3 +415,74 @@ def test_a_model_in_half_precision_tags(folder):
     for tags, others in zip(tagger(TEXTS, threshold=0), pipeline(model=folder)(TEXTS, threshold=0), strict=True):
         scores = {tag["label"]: tag["score"] for tag in others}
         assert {tag["label"]: tag["score"] for tag in tags} == pytest.approx(scores, abs=0.05)
+
+
+# Threads, processes and the stock machinery
+
+
+def test_fault_22_threads_may_give_one_pipeline_different_maximum_lengths(tagger):
+    texts = long_and_short_texts()
+    limits = [4, 256, None, 6] * 12
+    expected = {limit: tagger(texts, threshold=0.3, max_length=limit) for limit in set(limits)}
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda limit: tagger(texts, threshold=0.3, max_length=limit), limits)
+        for limit, tags in zip(limits, found, strict=True):
+            assert_same_tags(tags, expected[limit])
+
+
+def test_fault_22_what_others_do_with_the_tokenizer_does_not_count(tagger):
+    expected = tagger(TEXTS)
+    tagger.tokenizer(TEXTS, truncation=True, max_length=1, padding="max_length")
+    assert tagger(TEXTS) == expected
+
+
+def test_the_tokenizer_is_used_as_it_is_now(tagger):
+    text = "a lamp for the desk"
+    whole = tagger.logits(text)
+    tagger.tokenizer.model_max_length = 2
+    assert np.array_equal(tagger.logits(text), tagger.logits(text, max_length=2))
+    assert not np.array_equal(tagger.logits(text), whole)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_stock_machinery_gives_the_same_tags(folder, batch_size):
+    tagger = pipeline("multi-label-tagging", model=folder, threshold=0.3, at_least_one=True)
+    assert_same_tags(Pipeline.__call__(tagger, TEXTS, batch_size=batch_size), tagger(TEXTS))
+    options = {"threshold": {"wood": 0.1}, "top_k": 2, "max_length": 3}
+    found = Pipeline.__call__(tagger, (text for text in TEXTS), batch_size=batch_size, **options)
+    assert_same_tags(list(found), tagger(TEXTS, **options))
+    assert_same_tags([Pipeline.__call__(tagger, TEXTS[0])], [tagger(TEXTS[0])])
+    with pytest.raises(ValueError, match="Text 0 to tag is 7"):
+        Pipeline.__call__(tagger, [7])
+
+
+def test_a_model_in_training_mode_is_put_into_evaluation_mode(folder, tokenizer):
+    model = AutoModelForSequenceClassification.from_pretrained(folder).train()
+    tagger = pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)
+    assert not any(module.training for module in tagger.model.modules())
+    assert tagger(TEXTS) == tagger(TEXTS)
+
+
+def test_a_batch_is_padded_with_the_pad_token(tokenizer, tagger):
+    assert tokenizer.pad_token_id != 1
+    tagger.tokenizer.pad_token = "[UNK]"
+    seen = []
+    tagger.model.register_forward_pre_hook(lambda model, args, inputs: seen.append(inputs), with_kwargs=True)
+    tagger(TEXTS)
+    (inputs,) = seen
+    assert set(inputs["input_ids"][inputs["attention_mask"] == 0].tolist()) == {1}
+
+
+def test_a_copy_and_a_pickled_one_are_the_same_tagger(folder):
+    tagger = pipeline("multi-label-tagging", model=folder, threshold=0.3, max_length=3)
+    expected = tagger(TEXTS)
+    for other in (copy.deepcopy(tagger), pickle.loads(pickle.dumps(tagger))):
+        assert other(TEXTS) == expected
+
+
+def test_a_tokenizer_that_is_not_fast_is_an_error(tagger):
+    with pytest.raises(ValueError, match=r"The tokenizer is a \w+; give a fast one"):
+        make_encoder(mock.Mock(is_fast=False))
+    tagger.tokenizer.model_max_length = 0
+    with pytest.raises(ValueError, match="`model_max_length` is 0"):
+        tagger("a lamp")

@@ -16,7 +16,6 @@ from hf_rnn_multilabel.model.recurrence import (
     RnnMultilabelDirection,
     RnnMultilabelLayer,
     gather_positions,
-    lstm_runs_in,
     pad_right,
     reverse_sequences,
 )
@@ -233,7 +232,10 @@ def head_of(model, ids):
         features = torch.cat(features) if features else states.new_zeros(0)
         logit = model.classifier.weight[label] @ features + model.classifier.bias[label]
         if model.label_attention is not None:
-            query, classifier = model.label_attention.query.weight[label], model.label_attention.classifier.weight[label]
+            query, classifier = (
+                model.label_attention.query.weight[label],
+                model.label_attention.classifier.weight[label],
+            )
             logit = logit + classifier @ attend(states @ query, states)
         logits.append(logit)
     return torch.stack(logits)

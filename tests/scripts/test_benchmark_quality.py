@@ -15,6 +15,7 @@ from train_arguments import ModelArguments, TrainingArguments
 from transformers import HfArgumentParser, pipeline
 
 from hf_rnn_multilabel.evaluation.metrics.multilabel.multilabel import ranking_metrics
+from hf_rnn_multilabel.hub.run_info import MetricRow, RetrainingInfo, RunInfo
 
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_recipes_are_compared_by_what_they_have_more_or_less_than_one_of_them(tm
 
 def test_a_figure_is_the_mean_of_the_seeds_with_the_least_and_the_most(tmp_path):
     for seed, value in enumerate((0.5, 0.6, 0.4)):
-        write_cell(tmp_path / "lamps" / "default" / str(seed), value, parameters=1_500_000)
+        write_cell(tmp_path / "lamps" / "default" / str(seed), value, num_parameters=1_500_000)
     write_cell(tmp_path / "lamps" / "other" / "0", 0.7)
     table = quality.summary(quality.collect(tmp_path))
     assert (
@@ -254,8 +255,8 @@ def test_a_net_the_linear_model_and_nets_together_are_collected(tmp_path, sets):
         quality.run_cell(args, "lamps", "both", 0, tmp_path / "out" / "lamps" / "both" / "0")
     facts = json.loads((tmp_path / "out" / "lamps" / "both" / "0" / "metrics.json").read_text())
     for split in ("validation", "test"):
-        recall = {row["thresholds"]: row["recall_micro"] for row in facts[split]}
-        assert recall["one per label"] == 0 < recall["one for all"]
+        recall = {row["thresholds"]: row["metrics"]["recall_micro"] for row in facts["results"][split]}
+        assert recall["per-label thresholds"] == 0 < recall["global threshold"]
     (both,) = (cell for cell in quality.collect(tmp_path / "out") if cell["recipe"] == "both")
     for cost in ("parameters", "train_seconds"):
         assert both[cost] == net[cost] + other[cost]
@@ -265,4 +266,4 @@ def test_a_net_the_linear_model_and_nets_together_are_collected(tmp_path, sets):
     logits = [net.logits([row["text"] for row in rows]).numpy() for net in nets]  # (nets, texts, labels)
     truth = np.array([[name in row["labels"] for name in nets[0].model.config.label_names] for row in rows])
     found, first = (ranking_metrics(expit(each), truth)["map_micro"] for each in (np.mean(logits, 0), logits[0]))
-    assert facts["test"][0]["map_micro"] == pytest.approx(found) != pytest.approx(first)
+    assert facts["results"]["test"][0]["metrics"]["map_micro"] == pytest.approx(found) != pytest.approx(first)

@@ -270,7 +270,9 @@ class HubServer:
         namespace = wanted.get("organization") or (request.user.name if request.user else "")
         self._check_right(request, namespace)
         kind, name = wanted.get("type") or "model", f"{namespace}/{wanted['name']}"
-        repo = Repo(kind, name, private=wanted.get("visibility", "public") == "private")
+        # Clients before 2.0 send `private`.
+        private = wanted.get("visibility") == "private" or bool(wanted.get("private"))
+        repo = Repo(kind, name, private)
         answer = {"url": f"{self.url}/{repo.path}", "name": name}
         if (kind, name) in self.repos:
             return Answer(409, json.dumps({"error": f"You already created this {kind} repo", **answer}).encode())

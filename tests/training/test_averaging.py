@@ -153,7 +153,9 @@ def test_frozen_weights_and_buffers_stay_as_they_are(build_trainer, build_tagger
     trainer = build_trainer(model, rows, max_steps=4)
     trainer.add_callback(WeightAveraging(0.9))
     trainer.train()
-    assert torch.equal(model.rnn.inputs.embed_tokens.weight, embeddings) and torch.equal(model.positive_weights, factors)
+    assert torch.equal(model.rnn.inputs.embed_tokens.weight, embeddings) and torch.equal(
+        model.positive_weights, factors
+    )
     assert not torch.equal(model.classifier.weight, classifier)
 
 

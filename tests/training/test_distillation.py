@@ -25,13 +25,13 @@ from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.losses import binary_cross_entropy
 from hf_rnn_multilabel.training.distillation import Distillation, add_teacher_logits, label_order
-from hf_rnn_multilabel.training.trainer import TaggerTrainer
 from hf_rnn_multilabel.training.objectives import (
     check_distillation,
     distillation,
     distilled_loss,
     labels_from_teacher,
 )
+from hf_rnn_multilabel.training.trainer import TaggerTrainer
 
 
 LOGITS = torch.tensor([[0.3, -1.2, 2.0], [-0.4, 0.0, 5.0]])
@@ -78,9 +78,7 @@ def test_an_ignored_label_is_the_teachers_score():
 
 
 def test_ignored_labels_that_are_not_counted_are_refused_in_words():
-    with pytest.raises(
-        ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"
-    ):
+    with pytest.raises(ValueError, match=r"1 labels with `teacher_logits` are -100, .* give such labels the score"):
         labels_from_teacher(torch.tensor([[1.0, 0, 0], [0, -100, 0]]), TEACHER, 5)
 
 
@@ -182,7 +180,7 @@ def tokenizer():
 
 def trained(
     folder: Path, model, rows: Dataset, tokenizer, accumulation: int = 1, **settings
-) -> tuple[dict, DistillationTrainer]:
+) -> tuple[dict, TaggerTrainer]:
     """What one step changes."""
     before = copy.deepcopy(model.state_dict())
     args = TrainingArguments(
@@ -208,7 +206,7 @@ def test_four_accumulated_batches_with_unlabelled_texts_train_as_one(tmp_path, b
     logits = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
     rows = add_teacher_logits(encoded_rows(unlabelled=(1, 2, 6)), logits)
     # T is not 1, so that the column, and not the labels that the teacher gave, is seen to be used.
-    settings = {"distillation_weight": 0.3, "distillation_temperature": 2}
+    settings = {"distillation": Distillation(0.3, 2)}
     once, four = (trained(tmp_path, build_tagger(), rows, tokenizer, parts, **settings)[0] for parts in (1, 4))
     torch.testing.assert_close(four, once, atol=1e-6, rtol=1e-4)
 
@@ -255,16 +253,14 @@ def test_labels_are_matched_by_name(teacher):
     config = AutoConfig.from_pretrained(teacher)
     assert label_order(config, LABELS) == [2, 1, 0]
     assert label_order(config, [LABELS[1], LABELS[0], LABELS[2]]) == [1, 2, 0]
-    with pytest.raises(ValueError, match=r"lacks the labels \['lux'\] and has \['office', 'lighting'\] besides"):
+    with pytest.raises(ValueError, match=r"lacks the labels \[lux\] and has \[office, lighting\] besides"):
         label_order(config, ["lux", "timber"])
 
 
 @pytest.mark.parametrize("problem_type", [None, "single_label_classification"])
 def test_a_teacher_without_a_sigmoid_a_label_is_refused(problem_type):
     config = BertConfig(id2label=dict(enumerate(LABELS)), problem_type=problem_type)
-    with pytest.raises(
-        ValueError, match=rf"The teacher's `problem_type` is {problem_type!r}; give one with a sigmoid"
-    ):
+    with pytest.raises(ValueError, match=rf"The teacher's `problem_type` is {problem_type!r}"):
         label_order(config, LABELS)
 
 

@@ -72,7 +72,8 @@ def test_the_label_attention_starts_from_the_names_unless_told_otherwise(trained
 def test_labels_of_whose_names_nothing_is_known_have_no_attention_unless_it_is_asked_for(encoding, bert, caplog):
     caplog.set_level("INFO", "hf_rnn_multilabel")
     said = "Most labels' names have no word in the training texts"
-    known = replace(encoding, label_names=["a_lamp", "lux", "desk"])
+    names = ["a_lamp", "lux", "desk"]
+    known = replace(encoding, label_names=names, frequencies=dict.fromkeys(names, 0.5))
     assert start({}, known)[1].config.pooling == ["attention", "max", "label_attention"]
     assert start({"embeddings_from": str(bert)}, encoding)[1].config.pooling == ["attention", "max", "label_attention"]
     assert said not in caplog.text
@@ -216,9 +217,7 @@ def test_a_checkpoint_that_cannot_be_started_from_is_refused(tmp_path, trained, 
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     wrong = {
-        r"The weights in '.*cut' are broken": {
-            "model_name_or_path": str(tmp_path / "cut")
-        },
+        r"The weights in '.*cut' are broken": {"model_name_or_path": str(tmp_path / "cut")},
         r"is a 'bert' model; give a 'rnn_multilabel' one": {"model_name_or_path": str(bert)},
         r"brings its own tokenizer": {"model_name_or_path": str(trained), "embeddings_from": str(bert)},
         r"\['cell_type', 'pooling'\] are given, but the model is": {

@@ -7,7 +7,6 @@ from typing import get_args
 import pytest
 import torch
 
-
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.model import losses
 from hf_rnn_multilabel.model.configuration_rnn_multilabel import OBJECTIVE_PARAMETERS, ObjectiveName

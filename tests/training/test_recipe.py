@@ -36,7 +36,11 @@ def test_an_evaluation_batch_holds_as_many_texts_as_label_attention_has_room_for
 def test_batches_epochs_and_dropout_are_those_for_the_number_of_texts(rows, batch_size, epochs, dropout):
     resolved = resolve(Recipe(), traits(num_rows=rows))
     assert (resolved.per_device_train_batch_size, resolved.num_train_epochs) == (batch_size, epochs)
-    assert (resolved.embedding_dropout, resolved.classifier_dropout, resolved.hidden_dropout) == (dropout, dropout, 0.4)
+    assert (resolved.embedding_dropout, resolved.classifier_dropout, resolved.hidden_dropout) == (
+        dropout,
+        dropout,
+        0.4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,10 @@ def test_a_wide_head_that_is_not_asked_for_is_left_out_where_it_is_large(labels,
         ({"model_name_or_path": "a", "embeddings_from": "b"}, "brings its own tokenizer"),
         ({"model_name_or_path": "a", "search_trials": 2}, "`search_trials` is 2"),
         ({"embedding_lr_factor": 0.1}, "`embedding_lr_factor` is 0.1, but the embeddings are new"),
-        ({"embedding_lr_factor": 2.0, "embeddings_from": "b"}, r"`embedding_lr_factor` is 2.0; it must be in \[0, 1\]"),
+        (
+            {"embedding_lr_factor": 2.0, "embeddings_from": "b"},
+            r"`embedding_lr_factor` is 2.0; it must be in \[0, 1\]",
+        ),
         ({"search_trials": -1}, "`search_trials` is -1"),
         ({"training_arguments": {"seed": 3}}, r"\['seed'\]"),
     ],

@@ -12,7 +12,9 @@ from hf_rnn_multilabel.training import steps
 from hf_rnn_multilabel.training.folder import PARTIAL
 
 
-def test_the_best_settings_of_a_search_on_validation_are_trained_with(tmp_path, files, train_and_validation, kept_checkpoints):
+def test_the_best_settings_of_a_search_on_validation_are_trained_with(
+    tmp_path, files, train_and_validation, kept_checkpoints
+):
     seen = []
 
     def search_and_see(trainer, *arguments):

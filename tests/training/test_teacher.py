@@ -83,11 +83,9 @@ def test_a_text_classifier_teaches_on_labelled_and_unlabelled_texts(tmp_path, ru
         "temperature": 2.0,
         "unlabelled_rows": 16,
     }
-    config = AutoConfig.from_pretrained(tmp_path / "student")
-    assert (config.distillation_weight, config.distillation_temperature) == (0.25, 2)
-    # The bag of tokens is fitted to the labels alone, not to the teacher's.
-    present = truth.sum(0)
-    np.testing.assert_allclose(weights_of(tmp_path / "student")["bag.shrinkage"], present / (present + 30), atol=1e-6)
+    # The wide head is fitted to the labels alone, not to the teacher's.
+    expected = facts["training"]["bag_weight"] * truth.sum(0) / (truth.sum(0) + 30)
+    np.testing.assert_allclose(weights_of(tmp_path / "student")["wide.mixing_weights"], expected, atol=1e-6)
     for split, number in {"validation": 32, "test": 24}.items():
         models = [row["model"] for row in facts[split]]
         assert models == ["this model"] * 3 + ["TF-IDF + LR"] * 3 + ["teacher"] * 3
@@ -178,8 +176,8 @@ def test_a_fine_tuned_encoder_is_better_than_chance_and_knows_no_unknown_label(t
         for other, changed in ((replace(data, labels={}), {}), (data, {"num_train_epochs": 9})):
             with pytest.raises(ValueError, match="made from other rows or with other arguments"):
                 distill.fine_tune(other, str(encoder), tmp_path / "made", **more, **settings | changed)
-    assert list(found) == ["validation"] and {row["model"] for row in found["validation"]} == {"encoder"}
-    assert max(row["f1_micro"] for row in found["validation"]) > 0.9
+    assert list(found) == ["validation"] and {row.model for row in found["validation"]} == {"encoder"}
+    assert max(row.metrics["f1_micro"] for row in found["validation"]) > 0.9
 
 
 def test_a_fine_tuned_encoder_starts_at_the_shares_of_the_labels(tmp_path, encoder, files):

@@ -10,9 +10,9 @@ from sklearn.linear_model import LogisticRegression
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.data import train_tokenizer
+from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model.wide import WideHead
 from hf_rnn_multilabel.training import wide
-from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.training.wide import (
     REGRESSION,
     add_wide_head,
