@@ -301,7 +301,7 @@ def test_fault_06_a_split_without_labels_is_an_error(tmp_path):
             with pytest.raises(ValueError, match=message):
                 load_data(train, **{f"{split}_file": path})
     few = [{"text": str(index), "labels": ["a"] * (index == 0)} for index in range(10)]
-    with pytest.raises(ValueError, match="No row of split 'validation' has a label.*`validation_file`"):
+    with pytest.raises(ValueError, match=r"No row of split 'validation' has a label.*`validation_file`"):
         load_data(few)
     with pytest.raises(ValueError, match="No row of split 'test' has a label"):
         load_data({"train": distinct(30), "test": [{"text": "a", "labels": []}]})
