@@ -69,3 +69,9 @@ class DataArguments:
             "help": "Encoding of text files, for example latin-1. Default: UTF-8, or as a byte-order mark says."
         },
     )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"`validation_fraction` is {self.validation_fraction}; it must be between 0 and 1.")
+        if self.max_length < 1:
+            raise ValueError(f"`max_length` is {self.max_length}; it must be at least 1.")

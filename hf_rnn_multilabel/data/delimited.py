@@ -71,7 +71,7 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
             record.append(line)
             yield line
 
-    csv.field_size_limit(MAX_FIELD)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
     reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
     start, columns, row, suspicious = 1, 0, 0, False
     while True:
@@ -132,7 +132,8 @@ def _read_fields(
             )
             raise ValueError(
                 f"Row {number} (line {line}) of {os.fspath(path)!r} has {len(fields)} fields and the header {width}, "
-                f"{quoted(header)}; {remedy}, or pass another `delimiter` than {delimiter!r}. The fields: {fields!r:.200}."
+                f"{quoted(header)}; {remedy}, or pass another `delimiter` than {delimiter!r}. The fields: "
+                f"{fields!r:.200}."
             )
         row = {name: field or None for name, field in zip(header, fields, strict=True)}
         if text_column in row and row[text_column] is None:

@@ -176,8 +176,8 @@ def _refuse_other_labels(splits: dict[str, Dataset], columns: list[str], origin:
         others = {"labels", "label", "label_ids"}.intersection(rows.column_names).difference(columns)
         if others:
             raise ValueError(
-                f"Columns {quoted(sorted(others))} stand beside {quoted(columns)} in {origin.split(split)}, which would overwrite the "
-                "encoded labels in training; rename or remove them, or pass one as `label_column`."
+                f"Columns {quoted(sorted(others))} stand beside {quoted(columns)} in {origin.split(split)}, and would "
+                "overwrite the encoded labels in training; rename or remove them, or pass one as `label_column`."
             )
 
 
@@ -190,9 +190,10 @@ def _refuse_nowhere_absent(
         if never.any() and (split == "train" or (positives == observed).all()):
             names = [labels.names[index] for index in np.flatnonzero(never)]
             raise ValueError(
-                f"Labels {quoted(names)} ({len(names)} of {len(labels.names)}) are nowhere 0 in {origin.split(split)}: "
-                "where they are not 1, they are blank or -100, which means not observed, so that a model which gives "
-                'them to every text makes no error. If a blank means 0, pass `blank_label="absent"`.'
+                f"Labels {quoted(names)} ({len(names)} of {len(labels.names)}) are nowhere 0 in "
+                f"{origin.split(split)}: where they are not 1, they are blank or -100, which means not observed, so "
+                "that a model which gives them to every text makes no error. If a blank means 0, pass "
+                '`blank_label="absent"`.'
             )
 
 

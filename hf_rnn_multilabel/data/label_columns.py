@@ -162,9 +162,9 @@ def _form(
     strings = held in ("string", "null") and not in_list
     if separator is not None and (separator == "" or not strings):
         raise ValueError(
-            f"`separator` is {separator!r} and column {column!r} is {features!s:.300}; a separator has a character or more, "
-            "and only a column of strings needs one. If a CSV reader took labels for numbers, load the column as "
-            '`Value("string")`.'
+            f"`separator` is {separator!r} and column {column!r} is {features!s:.300}; a separator has at least one "
+            "character, and only a column of strings needs one. If a CSV reader took labels for numbers, load the "
+            'column as `Value("string")`.'
         )
     if held == "null" and names is None:
         raise ValueError(f"Column {column!r} holds no label at all; pass `label_names` to encode it all the same.")
@@ -178,9 +178,9 @@ def _form(
         form = "ids"
     if form is None:
         raise ValueError(
-            f"Column {column!r} is {features!s:.300}, which is no clear form of labels: pass lists of names, ids or 0/1, or "
-            f"strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast the "
-            "column to integers and pass `label_names`."
+            f"Column {column!r} is {features!s:.300}, which is no clear form of labels: pass lists of names, ids or "
+            f"0/1, or strings and a `separator`. For one 0/1 label, pass `label_column=[{column!r}]`; for ids, cast "
+            "the column to integers and pass `label_names`."
         )
     return form
 

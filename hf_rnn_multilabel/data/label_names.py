@@ -89,7 +89,8 @@ def check_written(strings: Iterable[str], column: str, separators: str = SEPARAT
         if (string.startswith("[") and string.endswith("]")) or any(character in string for character in separators):
             raise ValueError(
                 f"Column {column!r} holds {string!r:.80}: one label or several? If one, pass `label_names` with all "
-                "labels; if several, pass `separator`, or turn the text of a list into a list with `ast.literal_eval`."
+                "labels; if several, pass `separator`; of the text of a list, make a list (by `ast.literal_eval`, or "
+                "write the rows as jsonl)."
             )
 
 

@@ -127,7 +127,7 @@ def load_data(
     dataset, encoding = encode_labels(
         loaded.dataset,
         label_column,
-        label_names=_label_list(arguments.label_list),
+        label_names=_label_list(arguments.label_list, arguments.encoding),
         separator=arguments.label_separator,
         unknown_labels=arguments.unknown_labels,
         blank_label=arguments.blank_label,
@@ -144,7 +144,12 @@ def load_data(
         messages.append(
             f"No validation split: {len(dataset['validation']):,} texts were split off train, stratified by label."
         )
-        _refuse_without_labels(dataset, origin)
+        _refuse_without_labels(
+            DatasetDict(validation=dataset["validation"]),
+            origin,
+            f"`validation_fraction` {arguments.validation_fraction} of train is too little; raise it, or pass "
+            "`validation_file`",
+        )
     dataset = DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
     return TaggingData(dataset, text_column, encoding, loaded.source, tuple(messages))
 
@@ -242,19 +247,27 @@ def _label_column(train: Dataset, columns: list[str], arguments: DataArguments) 
     return columns if is_binary(train, columns[0]) else columns[0]
 
 
-def _label_list(given: list[str] | None) -> list[str] | None:
+def _label_list(given: list[str] | None, encoding: str | None) -> list[str] | None:
     """The labels as they are given, or the lines of the one file that is."""
-    if given is not None and not isinstance(given, str) and len(given) == 1 and os.path.isfile(given[0]):
-        return [line for line in read_texts(given[0], file_format="txt") if line.strip()]
-    return given
+    names = [given] if isinstance(given, str | os.PathLike) else given
+    if names is None or len(names) != 1 or not (os.path.isfile(names[0]) or str(names[0]).endswith(".txt")):
+        return names
+    try:
+        lines = list(read_texts(names[0], file_format="txt"))
+    except ValueError:
+        if encoding is None:
+            raise
+        lines = list(read_texts(names[0], file_format="txt", encoding=encoding))
+    return [line for line in lines if line.strip()]
 
 
-def _refuse_without_labels(dataset: DatasetDict, origin: Origin) -> None:
+def _refuse_without_labels(
+    dataset: DatasetDict, origin: Origin, remedy: str = "give labelled rows, or leave them out"
+) -> None:
     for split, rows in dataset.items():
         if not label_tally(rows)[0].any():
             raise ValueError(
-                f"No row of {origin.split(split)} has a label, so that nothing can be measured on it; give labelled "
-                "rows, or leave them out."
+                f"No row of {origin.split(split)} has a label, so that nothing can be measured on it: {remedy}."
             )
 
 

@@ -179,8 +179,8 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
     if named or len(words) == 1:
         return (named or words)[0]
     raise ValueError(
-        f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, and none "
-        f"is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {quoted(values)}."
+        f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, "
+        f"and none is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {quoted(values)}."
     )
 
 

@@ -49,11 +49,12 @@ class TableBuilder:
         self._add(pa.table(columns))
 
     def add_table(self, table: pa.Table) -> None:
-        """Adds the rows of a table, whose dictionaries become plain values."""
+        """Adds the rows of a table, whose dictionaries become plain values and whose views of strings strings."""
         for index, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):
-                plain = table.column(index).cast(field.type.value_type)
-                table = table.set_column(index, field.with_type(field.type.value_type), plain)
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+            kind = pa.large_string() if pa.types.is_string_view(kind) else kind
+            if kind != field.type:
+                table = table.set_column(index, field.with_type(kind), table.column(index).cast(kind))
         if not self.rows:
             self._schema = self._schema.with_metadata(table.schema.metadata)
         self._add(table)
@@ -172,9 +173,11 @@ def temporary_folder() -> str:
 
     It lives as long as the process: data sets map its files, and put what they compute beside them.
     """
-    os.makedirs(datasets.config.HF_DATASETS_CACHE, exist_ok=True)
-    folder = tempfile.TemporaryDirectory(
-        prefix="hf-rnn-multilabel-", dir=datasets.config.HF_DATASETS_CACHE, ignore_cleanup_errors=True
-    )
+    place: str | None = str(datasets.config.HF_DATASETS_CACHE)
+    try:
+        os.makedirs(str(place), exist_ok=True)
+    except OSError:
+        place = None  # that of other temporary files, where there is no cache
+    folder = tempfile.TemporaryDirectory(prefix="hf-rnn-multilabel-", dir=place, ignore_cleanup_errors=True)
     _folders.append(folder)
     return folder.name

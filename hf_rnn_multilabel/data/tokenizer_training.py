@@ -28,6 +28,8 @@ MAX_WORD_LENGTH = 64
 WORD_END = "\ue000"
 
 MAX_WORDS = 1_000_000
+# The trainers make room for all tokens at once.
+MAX_VOCAB_SIZE = 10_000_000
 
 Train = Callable[..., Tokenizer]
 
@@ -59,8 +61,10 @@ def train_tokenizer(
 
     Raises:
         ValueError: A text is no string, the algorithm is unknown, the texts hold no word that is frequent enough, or
-            `vocab_size` has no room for the characters.
+            `vocab_size` is too large or has no room for the characters.
     """
+    if not 0 < vocab_size <= MAX_VOCAB_SIZE:
+        raise ValueError(f"`vocab_size` is {vocab_size:,}; it must be from 1 to {MAX_VOCAB_SIZE:,}.")
     if algorithm not in ALGORITHMS:
         raise ValueError(f"`algorithm` is {algorithm!r}; give one of {sorted(ALGORITHMS)}.")
     texts = check_texts(texts)

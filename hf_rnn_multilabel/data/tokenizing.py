@@ -34,8 +34,9 @@ def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ())
     named = [name for name in TEXT_COLUMNS if name in strings]
     if not named and len(strings) != 1:
         raise ValueError(
-            f"Which column holds the texts? Of those with strings, {quoted(strings)}, none is called one of {TEXT_COLUMNS}; "
-            f"pass `text_column`. The columns: {shorten(f'{name!r} ({feature})' for name, feature in features.items())}."
+            f"Which column holds the texts? Of those with strings, {quoted(strings)}, none is called one of "
+            f"{', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: "
+            f"{shorten(f'{name!r} ({feature})' for name, feature in features.items())}."
         )
     return (named or strings)[0]
 

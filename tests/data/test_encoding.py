@@ -401,7 +401,7 @@ def test_a_label_that_train_lacks_is_an_error_with_its_name_and_the_remedy():
 
 def test_many_unknown_labels_are_counted_and_the_first_few_named():
     dataset = DatasetDict({"train": rows([["a"]]), "test": rows([[f"new{number}" for number in range(9)]])})
-    with pytest.raises(ValueError, match=r"9 in 'test': \['new0', 'new1', 'new2', 'new3', 'new4'\] and more"):
+    with pytest.raises(ValueError, match=r"9 in 'test': \['new0', .*, 'new7' and 1 more\]"):
         encode_labels(dataset)
 
 

@@ -97,13 +97,13 @@ def test_rows_in_memory_are_taken_as_they_are(source):
     assert sorted(data.texts["train"] + data.texts["validation"]) == sorted(texts)
     for split in ("train", "validation"):
         assert data.labels[split].tolist() == [texts[text] for text in data.texts[split]]
-    assert data.source["name"] == "rows in memory" and data.source["id"] is None
+    assert data.source.name == "rows in memory" and data.source.id is None
 
 
 def test_without_a_source_the_bundled_rows_are_read():
     data = load_data()
     assert list(data.dataset) == ["train", "validation", "test"] and len(data.encoding.label_names) == 17
-    assert data.source["license"] == "cc0-1.0"
+    assert data.source.license == "cc0-1.0"
 
 
 def test_files_may_be_named_by_split_in_a_folder_or_in_the_arguments(tmp_path):
@@ -118,7 +118,7 @@ def test_files_may_be_named_by_split_in_a_folder_or_in_the_arguments(tmp_path):
         load_data(dataset_name=str(tmp_path)),
     ]
     assert len({data.fingerprint for data in found}) == 1
-    assert [data.source["name"] for data in found[:3]] == ["train.jsonl"] * 3
+    assert [data.source.name for data in found[:3]] == ["train.jsonl"] * 3
     assert load_data(arguments, test_file=None).fingerprint != found[0].fingerprint
 
 
@@ -146,7 +146,7 @@ def test_names_of_classes_come_out_of_a_parquet_file(tmp_path):
 def test_rows_of_stdin_are_trained_on(tmp_path):
     code = "from hf_rnn_multilabel.data import load_data\n"
     code += "data = load_data('-', file_format='csv', label_separator=';')\n"
-    code += "print(len(data.texts['train']), data.source['name'])"
+    code += "print(len(data.texts['train']), data.source.name)"
     path = write_rows(tmp_path / "a.csv", distinct(30))
     with open(path) as file:
         run = subprocess.run([sys.executable, "-c", code], stdin=file, capture_output=True, check=True, text=True)
@@ -300,6 +300,9 @@ def test_fault_06_a_split_without_labels_is_an_error(tmp_path):
             path = write_jsonl(tmp_path / "bad.jsonl", rows)
             with pytest.raises(ValueError, match=message):
                 load_data(train, **{f"{split}_file": path})
+    few = [{"text": str(index), "labels": ["a"] * (index == 0)} for index in range(10)]
+    with pytest.raises(ValueError, match=r"No row of split 'validation' has a label.*`validation_file`"):
+        load_data(few)
     with pytest.raises(ValueError, match="No row of split 'test' has a label"):
         load_data({"train": distinct(30), "test": [{"text": "a", "labels": []}]})
 
@@ -322,6 +325,17 @@ def test_fault_08_a_list_of_labels_is_read_as_meant(tmp_path, content):
         (tmp_path / "labels.txt").write_bytes(content.removeprefix("\ufeff" * (encoding == "utf-16")).encode(encoding))
         data = load_data(distinct(30), label_list=[str(tmp_path / "labels.txt")])
         assert sorted(data.encoding.label_names) == LABELS
+
+
+def test_a_list_of_labels_has_the_encoding_that_is_said_where_it_is_not_utf_8(tmp_path):
+    (tmp_path / "labels.txt").write_bytes("café\n".encode("latin-1"))
+    rows = [{"text": f"text {index}", "labels": ["café"] * (index % 3)} for index in range(30)]
+    with pytest.raises(ValueError, match=r"labels\.txt.* 0xe9"):
+        load_data(rows, label_list=str(tmp_path / "labels.txt"))
+    names = load_data(rows, label_list=[str(tmp_path / "labels.txt")], encoding="latin-1").encoding.label_names
+    assert names == ["café"]
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.txt"):
+        load_data(rows, label_list=["nowhere.txt"])
 
 
 def test_a_label_that_train_lacks_is_an_error_or_dropped():
@@ -362,6 +376,8 @@ def test_rows_that_nothing_can_be_learned_from_are_told(tmp_path, rows, message)
         (["a text"], {}, ValueError, "holds 'a text'; a row must be a dict"),
         (3, {}, ValueError, "Split 'train' is a int"),
         (Dataset.from_list([{"text": "a", "labels": ["x"]}]).to_iterable_dataset(), {}, ValueError, "IterableDataset"),
+        (None, {"validation_fraction": 1.5}, ValueError, r"`validation_fraction` is 1\.5"),
+        (None, {"max_length": 0}, ValueError, "`max_length` is 0"),
         ([{"text": "a", "labels": ["x"]}], {"label_colum": "x"}, TypeError, r"\['label_colum'\]"),
     ],
 )

@@ -246,6 +246,12 @@ def test_a_vocabulary_without_room_for_the_characters_is_an_error_that_names_the
         train(algorithm, vocab_size=least - 1)
 
 
+@pytest.mark.parametrize("vocab_size", [10**9, 0, -1])
+def test_fault_42_a_vocabulary_of_an_impossible_size_is_an_error(vocab_size):
+    with pytest.raises(ValueError, match=f"`vocab_size` is {vocab_size:,}"):
+        train_tokenizer(TEXTS, vocab_size=vocab_size)
+
+
 def test_words_that_are_all_too_rare_are_an_error():
     with pytest.raises(ValueError, match="`min_frequency` = 2 times; lower it"):
         train_tokenizer(["each word only once"], algorithm="word")
