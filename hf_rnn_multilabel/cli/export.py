@@ -7,7 +7,7 @@ from pathlib import Path
 from ..data import read_texts
 from ..inference.loading import load_checkpoint
 from ..inference.onnx_check import check_export
-from ..inference.onnx_export import NET, NET_INT8, export_onnx
+from ..inference.onnx_export import MODEL, MODEL_INT8, export_onnx
 from .output import print_json, quiet
 from .parser import CommandParser
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"{args.input!r} holds no texts; leave out `--input`, or give a file of texts.")
         model, tokenizer = load_checkpoint(args.model, revision=args.revision)
         folder = export_onnx(model, tokenizer, output, int8=args.int8)
-        names = [NET, NET_INT8] if args.int8 else [NET]
+        names = [MODEL, MODEL_INT8] if args.int8 else [MODEL]
         checks = [check_export(folder, name, model, tokenizer, texts) for name in names] if texts else []
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     if as_json:

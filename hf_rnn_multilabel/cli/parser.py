@@ -59,7 +59,7 @@ class CommandParser(HfArgumentParser):
             (kind.__name__, {each.name for each in fields(part)}) for kind, part in zip(kinds, parts, strict=True)
         ]
         super().__init__(
-            parts,
+            parts,  # type: ignore[arg-type]
             prog=f"{PROGRAM} {command}",
             description=description,
             add_help=False,

@@ -132,7 +132,7 @@ def add_teacher(
         results = compared(TEACHER, scores, data.labels, names, recipe.threshold_method)
     train = add_teacher_logits(_with_unlabelled(data, unlabelled), logits["train"])
     info = DistillationInfo(
-        teachers=[str(shown_name(each)) for each in args.teacher or [args.teacher_from]],
+        teachers=[str(shown_name(each)) for each in args.teacher or [str(args.teacher_from)]],
         fine_tuned=args.teacher is None,
         weight=args.distillation_weight,
         temperature=args.distillation_temperature,
