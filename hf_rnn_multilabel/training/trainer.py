@@ -101,7 +101,7 @@ class TaggerTrainer(Trainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """As the stock one, but for a folder whose card is ours, which stays."""
-        if not holds_card(self.args.output_dir):
+        if not holds_card(str(self.args.output_dir)):
             super().create_model_card(*args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
