@@ -34,7 +34,7 @@ class RnnMultilabelModelOutput(BaseModelOutput):
     Attributes:
         last_hidden_state: (batch, time, features), zero at padded positions.
         hidden_states: The input vectors and the output of each layer, (batch, time, features) each.
-        attention_mask: (batch, time) bool, True at the valid positions.
+        attention_mask: (batch, time) int64, 1 at the valid positions.
     """
 
     attention_mask: torch.Tensor | None = None
@@ -135,7 +135,7 @@ class RnnMultilabelModel(RnnMultilabelPreTrainedModel):
         return RnnMultilabelModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attention_mask=mask,
+            attention_mask=mask.long(),
         )
 
 
@@ -202,7 +202,7 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
             ValueError: If both or none of `input_ids` and `inputs_embeds` are given.
         """
         outputs = self.rnn(input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict=True)
-        mask = outputs.attention_mask  # (batch, time)
+        mask = outputs.attention_mask.bool()  # (batch, time)
         hidden_states = self.dropout(outputs.last_hidden_state)  # (batch, time, features)
         pooled, attentions = self.pooling(hidden_states, mask)  # (batch, features)
         logits = self.classifier(pooled)  # (batch, labels)
