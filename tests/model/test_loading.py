@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     PreTrainedTokenizerFast,
@@ -170,6 +171,15 @@ def test_pain_04_every_kind_of_save_writes_the_whole_auto_map_and_all_code(tmp_p
     assert config["auto_map"].keys() == {"AutoConfig", "AutoModel"} | heads
     assert config["custom_pipelines"].keys() == {"multi-label-tagging"}
     assert {path.name for path in tmp_path.glob("*.py")} == CODE
+
+
+def test_the_pipeline_is_named_in_the_file_and_not_in_memory_where_it_would_need_trust(saved, tmp_path):
+    config = AutoConfig.from_pretrained(saved / "checkpoints" / "tagger")
+    assert not hasattr(config, "custom_pipelines")
+    config.save_pretrained(tmp_path)
+    for folder in (saved / "checkpoints" / "tagger", tmp_path):
+        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert written["custom_pipelines"]["multi-label-tagging"]["impl"].startswith("pipeline_rnn_multilabel.")
 
 
 def test_a_checkpoint_holds_no_pickle(saved):
