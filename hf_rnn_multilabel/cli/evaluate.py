@@ -1,10 +1,11 @@
 """`hf-rnn-multilabel evaluate`: a tagger and a labelled file in, metrics out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..data.sources import FileOptions, find_columns, read_dataset
+from ..data.sources import FileOptions, find_columns, local_copy, read_dataset
+from ..hub.provenance import describe_file
 from ..hub.run_info import LabelResult, MetricRow
 from ..inference.evaluation import LabelledTexts, evaluate_tagger, labelled_texts
 from ..inference.loading import load_tagger
@@ -16,7 +17,9 @@ from .parser import CommandParser
 class LabelledFile:
     """A file of texts with their labels."""
 
-    input: str | None = field(default=None, metadata={"help": "jsonl, json, csv, tsv or parquet, also compressed."})
+    input: str | None = field(
+        default=None, metadata={"help": "jsonl, json, csv, tsv or parquet, also compressed; - for stdin."}
+    )
     text_column: str | None = field(default=None, metadata={"help": "Where the texts are. Default: it is looked for."})
     label_column: list[str] | None = field(
         default=None, metadata={"help": "The label column, or several 0/1 columns. Default: it is looked for."}
@@ -32,17 +35,18 @@ class LabelledFile:
     def read(self, label_names: list[str]) -> LabelledTexts:
         """Read the file; the labels are in the order of a tagger's."""
         options = FileOptions(self.file_format, self.delimiter, self.encoding)
-        columns = find_columns(str(self.input), self.text_column, self.label_column, options)
-        rows = read_dataset({"train": str(self.input)}, columns, options)["train"]
+        path = local_copy(str(self.input), options)
+        columns = find_columns(path, self.text_column, self.label_column, options)
         labels = columns.labels
-        return labelled_texts(
-            rows,
+        rows = labelled_texts(
+            read_dataset({"train": path}, columns, options)["train"],
             label_names,
             columns.text,
             labels[0] if len(labels) == 1 else labels,
             separator=self.label_separator,
             unknown_labels=self.unknown_labels,
         )
+        return replace(rows, source=describe_file(path, "validation"))
 
 
 @dataclass
@@ -77,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     if not args.model or file.input is None:
         parser.error("--model and --input are needed: a tagger, and a labelled file")
     with quiet():
-        tagger = load_tagger(args.model[0] if len(args.model) == 1 else args.model, revision=args.revision)
+        tagger = load_tagger(args.model, revision=args.revision)
         rows = file.read(tagger.label_names)
         result = evaluate_tagger(tagger, rows, batch_size=args.batch_size)
     if as_json:
@@ -91,4 +95,4 @@ def show(models: list[str], result: dict[str, Any]) -> None:
     """Print the metrics, then the labels."""
     print(f"\n{result['rows']:,} texts")
     print_metrics([MetricRow(model=" + ".join(models), thresholds="its own", metrics=result["metrics"])])
-    print_labels([LabelResult(**{"train_support": 0} | row) for row in result["labels"]])
+    print_labels([LabelResult(**{"train_support": None} | row) for row in result["labels"]])

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..data import read_texts
 from ..inference.loading import load_checkpoint
 from ..inference.onnx_check import check_export
-from ..inference.onnx_export import NET, NET_INT8, export_onnx
+from ..inference.onnx_export import MODEL, MODEL_INT8, export_onnx
 from .output import print_json, quiet
 from .parser import CommandParser
 
@@ -20,7 +20,9 @@ class ExportArguments:
     output_dir: str | None = field(default=None, metadata={"help": "Default: the folder `onnx` in the model's."})
     int8: bool = field(default=False, metadata={"help": "Also write an int8 model: smaller, faster, not quite exact."})
     input: str | None = field(default=None, metadata={"help": "Texts on which to compare the export with the model."})
-    text_column: str = field(default="text", metadata={"help": "Where a row's text is."})
+    text_column: str | None = field(
+        default=None, metadata={"help": "Where a row's text is. Default: it is looked for."}
+    )
     revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of a model on the Hub."})
 
 
@@ -44,10 +46,13 @@ def main(argv: Sequence[str]) -> None:
     if args.model is None:
         parser.error("--model is needed: a trained folder, or a name on the Hub")
     with quiet():
+        output = _output(args)
         texts = [] if args.input is None else list(read_texts([args.input], args.text_column))
+        if args.input is not None and not texts:
+            raise ValueError(f"{args.input!r} holds no texts; leave out `--input`, or give a file of texts.")
         model, tokenizer = load_checkpoint(args.model, revision=args.revision)
-        folder = export_onnx(model, tokenizer, _output(args), int8=args.int8)
-        names = [NET, NET_INT8] if args.int8 else [NET]
+        folder = export_onnx(model, tokenizer, output, int8=args.int8)
+        names = [MODEL, MODEL_INT8] if args.int8 else [MODEL]
         checks = [check_export(folder, name, model, tokenizer, texts) for name in names] if texts else []
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     if as_json:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 an error in words, 2 a wrong command line, 130 Ctrl-C, 143
 """
 
 import importlib
+import io
 import logging
 import os
 import signal
@@ -11,6 +12,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 from types import FrameType
+
+from huggingface_hub.errors import HTTPError, StrictDataclassError
 
 from .. import __version__
 
@@ -26,7 +29,10 @@ COMMANDS = {
     "push": "Push a trained folder to the Hub.",
 }
 # What the user, the data or the machine got wrong; anything else is a defect and shows where it came from.
-ERRORS = (ValueError, OSError, ImportError)
+ERRORS = (ValueError, OSError, ImportError, HTTPError, StrictDataclassError)
+# The extra that installs a module; all others come with "train".
+EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "optuna": "search"}
+TRAIN = ("accelerate", "datasets", "evaluate", "iterstrat", "jinja2", "matplotlib", "pyarrow", "scipy", "sklearn")
 
 
 class Terminated(BaseException):
@@ -50,12 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     earlier = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         importlib.import_module(f".{name}", __package__).main(rest)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ERRORS as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output has had enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print(f"hf-rnn-multilabel {name}: {error}", file=sys.stderr)
+        print(f"hf-rnn-multilabel {name}: {_in_words(error)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"\nhf-rnn-multilabel {name}: stopped. {STOPPED.get(name, 'Nothing was written.')}", file=sys.stderr)
@@ -65,11 +71,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _in_words(error: BaseException) -> str:
+    """An error in one line; what is not installed, with the command that installs it."""
+    module = (getattr(error, "name", None) or "").split(".")[0]
+    if isinstance(error, ImportError) and module in (*EXTRAS, *TRAIN):
+        extra = EXTRAS.get(module, "train")
+        return f'the package of {module} is not installed; run `pip install "hf-rnn-multilabel[{extra}]"`.'
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 _RESUMES = "The same command resumes from the last checkpoint, if there is one."
 STOPPED = {
     "train": _RESUMES,
     "distill": _RESUMES,
     "pretrain": _RESUMES,
+    "tag": "No output file was written.",
     "push": "Look at the Hub before you repeat it.",
 }
 
@@ -80,6 +96,10 @@ def _raise_terminated(number: int, frame: FrameType | None) -> None:
 
 def _log_to_stderr() -> None:
     """Show what the package reports on the error stream; the output stream is for results."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding shows what it lacks as an escape.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("hf_rnn_multilabel")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-import datasets
+from huggingface_hub.utils import disable_progress_bars
 from transformers.utils import logging
 
-from ..hub.run_info import LabelResult, MetricRow, RunInfo
+from ..hub.run_info import LabelResult, MetricRow, RunInfo, to_json
 
 
 SHOWN_METRICS = ("f1_micro", "f1_macro", "f1_samples", "hamming_loss", "subset_accuracy")
@@ -21,8 +21,11 @@ def quiet() -> Iterator[None]:
     """Keep the output stream for the result: what libraries print goes to the error stream."""
     if not sys.stderr.isatty():
         # A bar in a log file is a thousand lines.
-        datasets.disable_progress_bars()
         logging.disable_progress_bar()
+        disable_progress_bars()
+        # Not of every command.
+        if "datasets" in sys.modules:
+            sys.modules["datasets"].disable_progress_bars()
     with redirect_stdout(sys.stderr):
         yield
 
@@ -33,8 +36,9 @@ def progress(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_json(value: Any) -> None:
-    """Print strict JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print strict JSON, with null for NaN."""
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    print(json.dumps(to_json(value), indent=2, ensure_ascii=not is_utf8, allow_nan=False))
 
 
 def print_run(info: RunInfo) -> None:
@@ -55,15 +59,18 @@ def print_metrics(rows: list[MetricRow]) -> None:
 
 
 def print_labels(labels: list[LabelResult]) -> None:
-    """Print a table of labels, the first of many."""
-    print(f"\n{'label':30}{'train':>8}{'support':>9}{'threshold':>11}{'precision':>11}{'recall':>8}{'F1':>7}")
+    """Print a table of labels, the first of many; without the training texts where they are not known."""
+    has_train = any(row.train_support is not None for row in labels)
+    train = f"{'train':>8}" if has_train else ""
+    print(f"\n{'label':30}{train}{'support':>9}{'threshold':>11}{'precision':>11}{'recall':>8}{'F1':>7}")
     for row in labels[:MAX_LABELS]:
+        train = f"{_number(row.train_support, 0):>8}" if has_train else ""
         print(
-            f"{row.label[:29]:30}{row.train_support:8}{row.support:9}{row.threshold:11.3f}"
+            f"{row.label[:29]:30}{train}{row.support:9}{row.threshold:11.3f}"
             f"{_number(row.precision, 2):>11}{_number(row.recall, 2):>8}{_number(row.f1, 2):>7}"
         )
     if len(labels) > MAX_LABELS:
-        print(f"... and {len(labels) - MAX_LABELS:,} more labels in metrics.json.")
+        print(f"... and {len(labels) - MAX_LABELS:,} more labels; `--json` prints all.")
 
 
 def _number(value: float | None, digits: int = 4) -> str:

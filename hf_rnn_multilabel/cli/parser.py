@@ -13,10 +13,19 @@ from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 
 
 PROGRAM = "hf-rnn-multilabel"
 INDENT, MAX_WIDTH = 34, 110
+# Stock arguments that mean less here than in the stock `Trainer`, or whose help is long.
+HELP = {
+    "output_dir": "A new folder for the result.",
+    "push_to_hub": "Push the finished folder to the Hub.",
+    "hub_model_id": "user/name on the Hub. Default: the folder's name.",
+    "bf16": "Train in bfloat16 where that is faster.",
+    "fp16": "Train in float16 where that is faster.",
+}
 
 
 class CommandParser(HfArgumentParser):
@@ -50,7 +59,7 @@ class CommandParser(HfArgumentParser):
             (kind.__name__, {each.name for each in fields(part)}) for kind, part in zip(kinds, parts, strict=True)
         ]
         super().__init__(
-            parts,
+            parts,  # type: ignore[arg-type]
             prog=f"{PROGRAM} {command}",
             description=description,
             add_help=False,
@@ -59,6 +68,7 @@ class CommandParser(HfArgumentParser):
         )
         for action in self._actions:
             action.default = argparse.SUPPRESS
+            action.help = HELP.get(action.dest, action.help)
         self.add_argument("--config", metavar="FILE", help="A YAML file of options; the command line goes over it.")
         self.add_argument("--json", action="store_true", help="Print the result as JSON.")
         self.add_argument("-h", "--help", action="store_true", help="Show this help.")
@@ -88,19 +98,29 @@ class CommandParser(HfArgumentParser):
             self.error(f"--config {path} holds no options by name, for example `train_file: articles.csv`")
         line = []
         for name, value in options.items():
-            if self._action(str(name)) is None:
+            action = self._action(str(name))
+            if action is None:
                 self.error(f"--config {path} holds {name!r}; {self._hint(str(name))}")
-            if value is not None:
-                line += [f"--{name}", *map(_as_argument, value if isinstance(value, list) else [value])]
+            values = value if isinstance(value, list) else [value]
+            if action.type is str and any(isinstance(each, bool) for each in values):
+                self.error(f"--config {path} holds {value!r} as {name!r}, which YAML reads so; put it into quotes")
+            if action.nargs == 0:
+                line += [f"--{name}"] * bool(value)
+            elif action.nargs in ("+", "*"):
+                line += [f"--{name}", *map(_as_argument, values)]
+            elif value is not None:
+                # In one, since a value may begin with a dash.
+                line.append(f"--{name}={_as_argument(value)}")
         return line
 
     def _action(self, name: str) -> argparse.Action | None:
-        return next((action for action in self._actions if f"--{name}" in action.option_strings), None)
+        return next((each for each in self._actions if f"--{name}" in each.option_strings), None)
 
     def _hint(self, name: str) -> str:
         names = [action.dest for action in self._actions]
+        everything = "--help" if self.sections is None else "--help-all"
         near = get_close_matches(name.lstrip("-").replace("-", "_"), names, n=2)
-        return f"did you mean {' or '.join(near)}?" if near else "no option is called so; see --help-all"
+        return f"did you mean {' or '.join(near)}?" if near else f"no option is called so; see {everything}"
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where the help is, and exit with 2."""
@@ -131,7 +151,7 @@ class CommandParser(HfArgumentParser):
     def _lines(self, name: str) -> list[str]:
         action = next(action for action in self._actions if action.dest == name)
         option = next(text for text in action.option_strings if text.startswith("--"))
-        values = "" if action.nargs in (0, "?") else " ..." if action.nargs in ("+", "*") else " " + _kind_of(action)
+        values = "" if action.nargs in (0, "?") else " " + _kind_of(action)
         width = min(shutil.get_terminal_size((MAX_WIDTH, 40)).columns, MAX_WIDTH)
         start = f"  {option}{values}"
         wrapped = textwrap.wrap(" ".join(str(action.help or "").split()), max(width - INDENT, 30)) or [""]
@@ -141,7 +161,8 @@ class CommandParser(HfArgumentParser):
 
 
 def _kind_of(action: argparse.Action) -> str:
-    return {int: "N", float: "X"}.get(action.type, "VALUE")  # type: ignore[call-overload]
+    kind = {int: "N", float: "X", string_to_bool: "BOOL"}.get(action.type, "VALUE")  # type: ignore[call-overload]
+    return f"{kind} ..." if action.nargs in ("+", "*") else kind
 
 
 def _as_argument(value: Any) -> str:

@@ -18,11 +18,16 @@ class Texts:
     train_file: list[str] = field(
         default_factory=list, metadata={"help": "One or several of txt, jsonl, json, csv, tsv, parquet, also .gz."}
     )
-    text_column: str = field(default="text", metadata={"help": "Where a row's text is; a line of txt is a text."})
+    text_column: str | None = field(
+        default=None, metadata={"help": "Where a row's text is; a line of txt is a text. Default: it is looked for."}
+    )
+    file_format: str | None = field(default=None, metadata={"help": "Of the files. Default: as their names say."})
+    delimiter: str | None = field(default=None, metadata={"help": "Of csv files. Default: a comma."})
+    encoding: str | None = field(default=None, metadata={"help": "Of the files. Default: UTF-8."})
 
 
 SECTIONS = {
-    "Texts": ["train_file", "text_column", "max_length", "validation_fraction"],
+    "Texts": ["train_file", "text_column", "delimiter", "encoding", "max_length", "validation_fraction"],
     "Model": ["embeddings_from", "model_name_or_path", "cell_type", "hidden_size", "num_hidden_layers", "vocab_size"],
     "Training": [
         "num_train_epochs",

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ..data import open_output, read_rows
 from ..inference.files import WINDOW, tag_rows
 from ..inference.loading import load_tagger
+from .output import quiet
 from .parser import CommandParser
 
 
@@ -41,7 +42,6 @@ class TagArguments:
     delimiter: str | None = field(default=None, metadata={"help": "Of a csv. Default: a comma."})
     encoding: str | None = field(default=None, metadata={"help": "Of the input. Default: UTF-8."})
     revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of models on the Hub."})
-    trust_remote_code: bool = field(default=False, metadata={"help": "Unused by models of this package."})
 
 
 EXAMPLES = """
@@ -53,9 +53,7 @@ TAGGING = ("threshold", "top_k", "at_least_one", "max_length", "batch_size")
 
 def make_parser() -> CommandParser:
     """The options of the command."""
-    return CommandParser(
-        "tag", "Tag the texts of a file or of stdin.", [TagArguments], examples=EXAMPLES, skipped=["trust_remote_code"]
-    )
+    return CommandParser("tag", "Tag the texts of a file or of stdin.", [TagArguments], examples=EXAMPLES)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -70,7 +68,8 @@ def main(argv: Sequence[str]) -> None:
         if args.threads < 1:
             raise ValueError(f"`--threads` is {args.threads}; it must be at least 1.")
         torch.set_num_threads(args.threads)
-    tagger = load_tagger(args.model[0] if len(args.model) == 1 else args.model, revision=args.revision)
+    with quiet():
+        tagger = load_tagger(args.model, revision=args.revision, threads=args.threads)
     rows = read_rows(
         args.input,
         file_format=args.file_format,

@@ -20,6 +20,7 @@ class ThresholdArguments:
     threshold_method: ThresholdMethod = field(
         default="shrinkage", metadata={"help": "shrinkage, per_label, global_micro or global_macro."}
     )
+    revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of a model on the Hub."})
 
 
 EXAMPLES = """
@@ -39,18 +40,17 @@ def main(argv: Sequence[str]) -> None:
     parser = make_parser()
     given = parser.parse(argv)
     as_json = given.pop("json")
-    own = {name: given.pop(name) for name in ("model", "output_dir", "threshold_method") if name in given}
+    own = {name: given.pop(name) for name in ("model", "output_dir", "threshold_method", "revision") if name in given}
     args, file = ThresholdArguments(**own), LabelledFile(**given)
     if args.model is None or file.input is None or args.output_dir is None:
         parser.error(
             "--model, --input and --output_dir are needed: a tagger, a labelled file, and where the new one goes"
         )
     with quiet():
-        earlier = dict(
-            zip((config := load_checkpoint(args.model)[0].config).label_names, config.label_thresholds, strict=True)
-        )
+        config = load_checkpoint(args.model, revision=args.revision)[0].config
+        earlier = dict(zip(config.label_names, config.label_thresholds, strict=True))
         rows = file.read(config.label_names)
-        thresholds = tune_tagger(args.model, rows, args.output_dir, args.threshold_method)
+        thresholds = tune_tagger(args.model, rows, args.output_dir, args.threshold_method, revision=args.revision)
     if as_json:
         print_json({"folder": args.output_dir, "thresholds": thresholds, "earlier": earlier})
         return

@@ -13,7 +13,7 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHT
 
 from ..model.configuration_rnn_multilabel import RnnMultilabelConfig
 from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
-from .markdown import shorten_names
+from ..model.tagging import shorten
 from .model_card import CARD_NAME, build_card
 from .run_info import METRICS_NAME, RunInfo
 from .tokens import holds_token, text_holds_token
@@ -31,7 +31,8 @@ TOKENIZER = [
     "spiece.model",
     "sentencepiece.bpe.model",
 ]
-ONNX = ["model.onnx", "model.onnx.data", "model_int8.onnx", "tokenizer.json", "tagger.py", "tagging.py"]
+ONNX = ["model.onnx", "model.onnx.data", "model_int8.onnx", "tokenizer.json"]
+ONNX += ["tagger.py", "tagging.py", "text_encoding.py"]
 TOKEN_FOUND = "{!r} holds an access token of the Hub; take it out, and revoke it if it was public."
 EXTRAS = [METRICS_NAME, "LICENSE", "plots/*.png", *(f"onnx/{name}" for name in ONNX)]
 
@@ -182,12 +183,12 @@ def _check_weights(folder: Path, config: RnnMultilabelConfig) -> None:
         if loading[problem]:
             raise ValueError(
                 f"The weights in {str(folder)!r} have {problem.replace('_', ' ')} "
-                f"({shorten_names(sorted(loading[problem]))}); save a trained "
+                f"({shorten(sorted(loading[problem]))}); save a trained "
                 "`RnnMultilabelForSequenceClassification` there."
             )
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ValueError(
-            f"The weights in {str(folder)!r} are not finite ({shorten_names(broken)}); train again with a lower "
+            f"The weights in {str(folder)!r} are not finite ({shorten(broken)}); train again with a lower "
             "learning rate."
         )

@@ -9,6 +9,8 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..model.tagging import shorten
+
 
 # Characters without a shape, and those that turn the direction of the text after them.
 INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -45,8 +47,7 @@ def one_line(text: Any, limit: int = 80) -> str:
 
 def shorten_names(names: list[str], count: int = 8) -> str:
     """Return the first names, each in one line, and the number of the others."""
-    shown = ", ".join(one_line(name, 40) for name in names[:count])
-    return shown if len(names) <= count else f"{shown} and {len(names) - count:,} more"
+    return shorten([one_line(name, 40) for name in names], count)
 
 
 def format_number(value: float | None, form: str) -> str:

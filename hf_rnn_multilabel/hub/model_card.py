@@ -94,7 +94,7 @@ def holds_card(folder: str | Path) -> bool:
 
 def _eval_results(run_info: RunInfo) -> list[EvalResult]:
     """The metrics with the thresholds that the model carries, for the metadata; none without a data set."""
-    dataset = run_info.dataset
+    dataset = run_info.tuned_on or run_info.dataset
     if dataset is None:
         return []
     rows = {split: run_info.final_row(split) for split in ("test", "validation")}
@@ -133,7 +133,7 @@ def _limitations(run_info: RunInfo) -> list[str]:
 def _limits_of_labels(run_info: RunInfo) -> list[str]:
     limits = []
     count = len(run_info.labels)
-    rare = [row.label for row in run_info.labels if row.train_support < MIN_SUPPORT]
+    rare = [row.label for row in run_info.labels if row.train_support is not None and row.train_support < MIN_SUPPORT]
     if rare:
         limits.append(
             f"{len(rare):,} of {count:,} labels have fewer than {MIN_SUPPORT} training texts ({shorten_names(rare)}). "
@@ -201,4 +201,4 @@ def _limits_of_texts(run_info: RunInfo) -> list[str]:
 def _most_frequent(labels: list[LabelResult]) -> list[LabelResult]:
     if len(labels) <= MAX_LABEL_ROWS:
         return labels
-    return sorted(labels, key=lambda row: -row.train_support)[:MAX_LABEL_ROWS]
+    return sorted(labels, key=lambda row: -(row.train_support or 0))[:MAX_LABEL_ROWS]

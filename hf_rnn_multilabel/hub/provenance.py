@@ -52,6 +52,11 @@ def describe_dataset(train: "Dataset", name: str, files: dict[str, str] | None =
     )
 
 
+def describe_file(path: str | Path, split: str) -> DatasetInfo:
+    """Describe a file of rows: its name, and the beginning of its SHA-256 as the revision of the split."""
+    return DatasetInfo(name=Path(path).name, revisions={split: f"sha256:{_sha256(path)[:16]}"})
+
+
 def describe_training(trainer: "Trainer", *, seconds: float, **origin: Any) -> TrainingInfo:
     """Describe a finished training: its settings, and the epoch that was selected.
 

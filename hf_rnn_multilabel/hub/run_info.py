@@ -95,7 +95,7 @@ class LabelResult:
 
     Attributes:
         label: Its name.
-        train_support: Texts of the train split that carry it, after all splitting.
+        train_support: Texts of the train split that carry it, after all splitting; None if that is not known.
         threshold: A score equal to it is a tag.
         support: Texts of the final split that carry it.
         predicted: Texts of the final split that the model gives it to.
@@ -105,7 +105,7 @@ class LabelResult:
     """
 
     label: str
-    train_support: int
+    train_support: int | None
     threshold: Number
     support: int
     predicted: int
@@ -253,7 +253,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them: NumPy's numbers as Python's, NaN and infinity as None."""
-        return {"schema_version": SCHEMA_VERSION} | _to_json(self)
+        return {"schema_version": SCHEMA_VERSION} | to_json(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Self":
@@ -318,6 +318,8 @@ class RunInfo(Record):
         language: Codes of the texts' languages.
         fingerprint: What the run is a run of, by subject, for example "rows", "labels", "recipe": digests or values.
         dataset: Where the rows come from.
+        tuned_on: Where the rows come from on which the thresholds were tuned again after the training; they are the
+            validation split of this information.
         splits: Sizes, by split.
         max_length: Tokens at which a text is truncated.
         label_description: How many labels there are and how they were read.
@@ -342,6 +344,7 @@ class RunInfo(Record):
     language: list[str] | None = None
     fingerprint: dict[str, Any] | None = None
     dataset: DatasetInfo | None = None
+    tuned_on: DatasetInfo | None = None
     splits: dict[str, SplitInfo] = field(default_factory=dict)
     max_length: int | None = None
     label_description: str | None = None
@@ -405,13 +408,14 @@ class PretrainingInfo(Record):
     fingerprint: dict[str, Any] | None = None
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """Return a value as JSON has it: dataclasses as dicts, NumPy's numbers as Python's, NaN and infinity as None."""
     if dataclasses.is_dataclass(value):
-        return {item.name: _to_json(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: to_json(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
+        return [to_json(item) for item in value]
     if hasattr(value, "item"):  # NumPy's and torch's numbers
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

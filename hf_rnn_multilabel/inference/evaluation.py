@@ -7,12 +7,23 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from transformers import pipeline
+from transformers.utils import cached_file
 
 from ..data import encode_labels, find_text_column
 from ..evaluation import ThresholdMethod, evaluate_all, evaluate_scores, tune_thresholds
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..hub.model_card import build_card, save_card
-from ..hub.run_info import METRICS_NAME, THIS_MODEL, CalibrationInfo, LabelResult, MetricRow, RunInfo, SplitInfo
+from ..hub.run_info import (
+    METRICS_NAME,
+    THIS_MODEL,
+    CalibrationInfo,
+    DatasetInfo,
+    LabelResult,
+    MetricRow,
+    RunInfo,
+    SplitInfo,
+)
 from .loading import load_checkpoint
 from .logits import sigmoid
 
@@ -26,12 +37,14 @@ class LabelledTexts:
         labels: (texts, labels) 0, 1, or -100 where not observed.
         label_names: in the order of the columns.
         description: what was understood of the labels, in a sentence.
+        source: where the rows come from, for a card.
     """
 
     texts: list[str]
     labels: np.ndarray
     label_names: list[str]
     description: str
+    source: DatasetInfo | None = None
 
 
 def labelled_texts(
@@ -74,7 +87,12 @@ def evaluate_tagger(tagger: Any, rows: LabelledTexts, **options: Any) -> dict[st
 
 
 def tune_tagger(
-    folder: str | Path, rows: LabelledTexts, output_dir: str | Path, method: ThresholdMethod = "shrinkage"
+    folder: str | Path,
+    rows: LabelledTexts,
+    output_dir: str | Path,
+    method: ThresholdMethod = "shrinkage",
+    *,
+    revision: str | None = None,
 ) -> dict[str, float]:
     """Save a copy of a tagger whose thresholds are tuned on other rows, with a card that says so.
 
@@ -83,6 +101,7 @@ def tune_tagger(
         rows: what to tune them on.
         output_dir: the new folder, which must not exist.
         method: see `tune_thresholds`.
+        revision: the branch, tag or commit on the Hub.
 
     Returns:
         the new thresholds.
@@ -90,12 +109,11 @@ def tune_tagger(
     Raises:
         FileExistsError: if there is anything at `output_dir`.
     """
-    from transformers import pipeline
-
     output = Path(output_dir).absolute()
     if output.exists():
         raise FileExistsError(f"{str(output)!r} exists; give another `output_dir`.")
-    model, tokenizer = load_checkpoint(folder)
+    model, tokenizer = load_checkpoint(folder, revision=revision)
+    info = _info_of(folder, revision) or RunInfo(name=output.name)
     tagger = pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
     scores = sigmoid(np.asarray(tagger.logits(rows.texts)))
     thresholds = tune_thresholds(scores, rows.labels, rows.label_names, method)
@@ -105,30 +123,33 @@ def tune_tagger(
         result = Path(temporary, output.name)
         model.save_pretrained(result)
         tokenizer.save_pretrained(result)
-        info = tuned_info(folder, output.name, rows, scores, list(thresholds.values()), method)
+        info = tuned_info(replace(info, name=output.name), rows, scores, list(thresholds.values()), method)
         save_card(build_card(model.config, info), result)
         info.save(result)
         result.rename(output)
     return thresholds
 
 
+def _info_of(folder: str | Path, revision: str | None) -> RunInfo | None:
+    """The information of the run that left a folder or a repository, if there is one."""
+    path = cached_file(folder, METRICS_NAME, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else RunInfo.load(path)
+
+
 def tuned_info(
-    folder: str | Path,
-    name: str,
+    info: RunInfo,
     rows: LabelledTexts,
     scores: np.ndarray,
     thresholds: list[float],
     method: ThresholdMethod,
 ) -> RunInfo:
-    """The run information of a tagger with new thresholds: how it was trained, and figures of the new rows alone."""
-    has_info = (Path(folder) / METRICS_NAME).exists()
-    info = RunInfo.load(folder) if has_info else RunInfo(name=name)
+    """Say of a run that its tagger has new thresholds: how it was trained stays, the figures are of the new rows."""
     train_support = {row.label: row.train_support for row in info.labels}
     evaluated = evaluate_scores(scores, rows.labels, rows.label_names, thresholds)
     splits = {split: size for split, size in info.splits.items() if split == "train"}
     return replace(
         info,
-        name=name,
+        tuned_on=rows.source or DatasetInfo(name="other texts"),
         splits=splits | {"validation": SplitInfo(rows=len(rows.texts))},
         threshold_method=method,
         results={
@@ -138,7 +159,7 @@ def tuned_info(
             ).items()
         },
         labels=[
-            LabelResult(**row | {"train_support": train_support.get(row["label"], 0)}) for row in evaluated["labels"]
+            LabelResult(**row | {"train_support": train_support.get(row["label"])}) for row in evaluated["labels"]
         ],
         calibration=CalibrationInfo(
             expected_calibration_error=expected_calibration_error(scores, rows.labels), bins=NUM_BINS

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -98,14 +99,16 @@ def load_checkpoint(
 
     Raises:
         OSError: If there is no such folder or name.
-        ValueError: If it is no tagger of this package; its weights cannot be read, lack a parameter, have one too many
-            or one of another shape, or are not finite; its thresholds are of unknown labels; or its tokenizer is not
-            fast, has other tokens than the model or truncates to nothing.
+        ValueError: If it is no tagger of this package; its configuration is wrong, for example with thresholds of
+            unknown labels; its weights cannot be read, lack a parameter, have one too many or one of another shape, or
+            are not finite; or its tokenizer is not fast, has other tokens than the model or truncates to nothing.
     """
-    config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+    try:
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+    except StrictDataclassError as error:
+        raise ValueError(f"The config.json of {name_or_path} is wrong: {error}") from error
     if config.model_type != "rnn_multilabel":
         raise ValueError(f"{name_or_path} is a {config.model_type!r} model; give a 'rnn_multilabel' one.")
-    _check_thresholds(config, name_or_path)
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             name_or_path, revision=revision, output_loading_info=True, ignore_mismatched_sizes=True
@@ -118,16 +121,6 @@ def load_checkpoint(
     tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
     _check_tokenizer(tokenizer, config, name_or_path)
     return model, tokenizer
-
-
-def _check_thresholds(config: PreTrainedConfig, name: str | Path) -> None:
-    named, known = config.thresholds, set(config.label_names)
-    unknown = [label for label in named if label not in known] if isinstance(named, dict) else []
-    if unknown:
-        raise ValueError(
-            f"The `thresholds` of {name} name the unknown labels {shorten(unknown)}; its labels are "
-            f"{shorten(config.label_names)}. Correct its config.json."
-        )
 
 
 def _check_weights(model: PreTrainedModel, report: Mapping[str, Any], name: str | Path) -> None:

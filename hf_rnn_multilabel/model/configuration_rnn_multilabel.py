@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .tagging import shorten
+
 
 PoolingName = Literal["last", "mean", "max", "attention", "label_attention"]
 ObjectiveName = Literal["bce", "focal", "asymmetric", "zlpr", "distribution_balanced", "expected_f1"]
@@ -201,8 +203,9 @@ class RnnMultilabelConfig(PreTrainedConfig):
         unknown = sorted(set(values) - set(self.id2label.values())) if isinstance(values, dict) else []
         if unknown:
             raise ValueError(
-                f"`{field_name}` names {unknown[:8]}, which are not among the labels {self.label_names[:8]}. Use the "
-                f"names in `id2label`, or leave `{field_name}` out. To rename labels, set the whole `config.id2label`."
+                f"`{field_name}` names [{shorten(unknown)}], which are not among the labels "
+                f"[{shorten(self.label_names)}]. Use the names in `id2label`, or leave `{field_name}` out. To rename "
+                "labels, set the whole `config.id2label`."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -280,10 +283,10 @@ class RnnMultilabelConfig(PreTrainedConfig):
         if self.positive_weights == "balanced" and self.label_frequencies is None:
             raise ValueError("`positive_weights` is 'balanced'; `label_frequencies` must then be given too.")
         if sorted(self.id2label) != list(range(len(self.id2label))):
-            raise ValueError(f"`id2label` has the indices {sorted(self.id2label)}; they must count from 0.")
+            raise ValueError(f"`id2label` has the indices [{shorten(sorted(self.id2label))}]; they must count from 0.")
         if len(set(self.id2label.values())) != len(self.id2label):
             twice = [name for name, count in Counter(self.id2label.values()).items() if count > 1]
-            raise ValueError(f"`id2label` names {twice[:8]} twice; names must differ.")
+            raise ValueError(f"`id2label` names [{shorten(twice)}] twice; names must differ.")
         for name in LABEL_FIELDS:
             self._refuse_unknown_names(name)
 

@@ -142,7 +142,8 @@ def _differences(earlier: Any, now: Any, name: str = "") -> list[str]:
 
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+    # Paths differ at their ends.
+    return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"
 
 
 def _remove_if_empty(folder: Path) -> None:

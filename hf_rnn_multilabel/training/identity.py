@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .recipe import EncoderRecipe
+from ..hub.provenance import shown_name
+from .recipe import OF_THE_PUSH, EncoderRecipe
 
 
 PACKAGES = ("hf-rnn-multilabel", "torch", "transformers", "datasets")
 # What may differ between a run and its resumption.
-INCIDENTAL = {"disable_tqdm", "report_to", "push_to_hub", "hub_token", "log_level"}
+INCIDENTAL = {"disable_tqdm", "report_to", "log_level", *OF_THE_PUSH}
 
 
 def identity(
@@ -42,6 +43,15 @@ def identity(
         "settings": settings | stock,
         "versions": versions(),
     } | more
+
+
+def without_folders(value: Any) -> Any:
+    """An identity for the run information, which is public: of each path that exists the last part alone."""
+    if isinstance(value, Mapping):
+        return {name: without_folders(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(item) for item in value]
+    return shown_name(value) if isinstance(value, str) else value
 
 
 def versions() -> dict[str, str]:

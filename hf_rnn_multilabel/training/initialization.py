@@ -71,6 +71,7 @@ def make_vocabulary(recipe: EncoderRecipe, texts: list[str], max_length: int) ->
             f"vocabulary to prune or to keep whole, not {source!r}; leave it out."
         )
     vectors = None
+    tokenizer: PreTrainedTokenizerBase
     if recipe.model_name_or_path is not None:
         name = recipe.model_name_or_path
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=recipe.trust_remote_code)
@@ -159,12 +160,13 @@ def make_tagger(
 def make_model(model_class: type, recipe: EncoderRecipe, vocabulary: Vocabulary, settings: dict[str, Any]):
     """Make a randomly initialised model, but for embeddings that start from `vocabulary.vectors`."""
     tokenizer, vectors = vocabulary.tokenizer, vocabulary.vectors
-    names = NETWORK - HEAD - {"embedding_size"}
+    network = {name: getattr(recipe, name) for name in NETWORK - HEAD}
+    if vectors is not None:
+        network["embedding_size"] = vectors.shape[1]
     config = RnnMultilabelConfig(
         vocab_size=len(tokenizer),
-        embedding_size=recipe.embedding_size if vectors is None else vectors.shape[1],
         pad_token_id=tokenizer.pad_token_id,
-        **{name: getattr(recipe, name) for name in names},
+        **network,
         **settings,
     )
     model = model_class(config)

@@ -18,9 +18,18 @@ from ..hub.run_info import PretrainingInfo, SplitInfo
 from ..model.configuration_rnn_multilabel import RnnMultilabelConfig
 from ..model.modeling_rnn_multilabel import RnnMultilabelForMaskedLM
 from .folder import last_checkpoint, run_folder
-from .identity import identity, versions
+from .identity import identity, versions, without_folders
 from .initialization import Vocabulary, embeds_from_model, load_config, make_model, make_vocabulary
-from .recipe import HEAD, NETWORK, EncoderRecipe, is_main_process, refuse_settings, setting, trainer_arguments
+from .recipe import (
+    HEAD,
+    NETWORK,
+    EncoderRecipe,
+    is_main_process,
+    refuse_settings,
+    refuse_unknown,
+    setting,
+    trainer_arguments,
+)
 from .steps import origin_of
 from .trainer import TaggerTrainer
 
@@ -63,7 +72,10 @@ def pretrain_encoder(
     files: str | Path | Sequence[str | Path],
     output_dir: str | Path = "pretrained",
     *,
-    text_column: str = "text",
+    text_column: str | None = None,
+    file_format: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     **settings: Any,
 ) -> Pretraining:
     """Pretrain an encoder on the texts of files; a run that was stopped resumes when the same call is made again.
@@ -71,7 +83,8 @@ def pretrain_encoder(
     Args:
         files: one or several of txt, jsonl, json, csv, tsv and parquet, also compressed.
         output_dir: the folder of the result, which must not exist or be empty.
-        text_column: where a row's text is; a line of txt is a text.
+        text_column: where a row's text is; None: it is looked for. A line of txt is a text.
+        file_format, delimiter, encoding: as of `read_rows`.
         settings: fields of `PretrainingRecipe` and of `transformers.TrainingArguments`.
 
     Raises:
@@ -82,9 +95,10 @@ def pretrain_encoder(
     with run_folder(output_dir, is_main_process()) as folder:
         set_seed(recipe.seed)
         paths = [str(path) for path in ([files] if isinstance(files, str | Path) else files)]
-        texts = [text for text in read_texts(paths, text_column) if text.strip()]
+        options = {"file_format": file_format, "delimiter": delimiter, "encoding": encoding}
+        texts = [text for text in read_texts(paths, text_column, **options) if text.strip()]
         if len(texts) < 2:
-            raise ValueError(f"{paths} hold {len(texts)} texts; give at least two, to train on and to hold out.")
+            raise ValueError(f"{paths} hold {len(texts)} texts; give at least 2, to train on and to hold out.")
         fingerprint = identity({"texts": texts}, recipe)
         folder.identify(fingerprint)
         parts = Dataset.from_dict({"text": texts}).train_test_split(recipe.validation_fraction, seed=recipe.seed)
@@ -124,7 +138,7 @@ def pretrain_encoder(
             ),
             processor=processor(),
             versions=versions(),
-            fingerprint=fingerprint,
+            fingerprint=without_folders(fingerprint),
         )
         if trainer.is_world_process_zero():
             result = folder.result
@@ -182,9 +196,12 @@ def make_masked_lm(recipe: PretrainingRecipe, vocabulary: Vocabulary) -> RnnMult
 
 
 def split_settings(settings: Mapping[str, Any]) -> PretrainingRecipe:
-    """Sort settings into the recipe's own and the stock ones."""
-    own = {each.name for each in fields(PretrainingRecipe)}
-    stock = {name: value for name, value in settings.items() if name not in own}
-    return PretrainingRecipe(
-        **{name: value for name, value in settings.items() if name in own}, training_arguments=stock
-    )
+    """Sort settings into the recipe's own and the stock ones.
+
+    Raises:
+        ValueError: for a name that nothing takes, with the nearest ones.
+    """
+    refuse_unknown(settings, [PretrainingRecipe])
+    stock = dict(settings)
+    own = {each.name: stock.pop(each.name) for each in fields(PretrainingRecipe) if each.name in stock}
+    return PretrainingRecipe(**own | {"training_arguments": dict(own.get("training_arguments", {})) | stock})

@@ -6,8 +6,9 @@ A recipe is frozen. `resolve` answers what was left open, once, from what is kno
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
@@ -254,6 +255,22 @@ def check(recipe: Recipe) -> None:
             raise ValueError(f"`{name}` is {getattr(recipe, name)}; it must be at least 0.")
 
 
+def refuse_unknown(names: Iterable[str], kinds: Iterable[type]) -> None:
+    """Refuse settings that neither these dataclasses nor `transformers.TrainingArguments` take.
+
+    Raises:
+        ValueError: for the first of them, with the nearest names.
+    """
+    known = {each.name for each in fields(transformers.TrainingArguments) if each.init} - {"output_dir"}
+    known |= {each.name for kind in kinds for each in fields(kind)}
+    unknown = sorted(set(names) - known)
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=3)
+        raise ValueError(
+            f"No setting is called {unknown[0]!r}" + (f"; near are {near}." if near else "; see `train --help-all`.")
+        )
+
+
 def refuse_settings(recipe: EncoderRecipe, names: set[str]) -> None:
     """Refuse settings that the checkpoint to start from has already decided.
 
@@ -295,12 +312,12 @@ def trainer_arguments(recipe: EncoderRecipe, output_dir: str, **changes: Any) ->
     own = {each.name: getattr(recipe, each.name) for each in fields(recipe) if each.name in known}
     pinned = {"dataloader_pin_memory": torch.cuda.is_available()}
     args = transformers.TrainingArguments(
-        output_dir, **STOCK_ARGUMENTS | pinned | own | _for_this_machine(recipe.training_arguments) | changes
+        output_dir, **STOCK_ARGUMENTS | pinned | own | for_this_machine(recipe.training_arguments) | changes
     )
     return with_one_order(args)
 
 
-def _for_this_machine(given: Mapping[str, Any]) -> dict[str, Any]:
+def for_this_machine(given: Mapping[str, Any]) -> dict[str, Any]:
     """The stock arguments that are given; half precision without a GPU means on the CPU, which is not to be said."""
     given = {name: value for name, value in given.items() if name not in OF_THE_PUSH}
     if (given.get("bf16") or given.get("fp16")) and not has_accelerator():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -114,8 +114,8 @@ class Fitted:
     trainer: TaggerTrainer
     info: TrainingInfo
     mixing_weight: float = 0.0
-    scores: dict[str, np.ndarray] | None = None
-    truth: dict[str, np.ndarray] | None = None
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    truth: dict[str, np.ndarray] = field(default_factory=dict)
     retraining: RetrainingInfo | None = None
 
 
@@ -150,7 +150,7 @@ def resolve_for(recipe: Recipe, inputs: Inputs) -> Recipe:
         world_size=transformers.TrainingArguments("unused", **_placement(recipe)).world_size,
     )
     resolved = resolve(recipe, traits)
-    if recipe.pooling is None and not starts_from_tagger and "label_attention" not in resolved.pooling:
+    if recipe.pooling is None and not starts_from_tagger and "label_attention" not in (resolved.pooling or []):
         logger.info("Most labels' names have no word in the training texts, so there is no label attention.")
     if recipe.wide_head is None and not resolved.wide_head:
         logger.info("The wide head is left out: it would have more weights than `wide_head=True` is needed for.")
@@ -201,7 +201,7 @@ def make_trainer(
         processing_class=inputs.tokenizer,
         compute_metrics=compute_metrics,
         callbacks=[EarlyStoppingCallback(recipe.early_stopping_patience), *averaging(recipe), *callbacks],
-        embedding_lr_factor=recipe.embedding_lr_factor,
+        embedding_lr_factor=1.0 if recipe.embedding_lr_factor is None else recipe.embedding_lr_factor,
         distillation=inputs.distillation,
         **of,
     )

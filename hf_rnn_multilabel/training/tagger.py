@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from ..hub.run_info import CalibrationInfo, LabelResult, RunInfo, SpeedInfo, Spl
 from ..model.pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline
 from . import steps
 from .folder import RunFolder, run_folder
-from .identity import identity, versions
-from .recipe import Recipe, check, is_main_process
+from .identity import identity, versions, without_folders
+from .recipe import Recipe, check, is_main_process, refuse_unknown, setting
 from .search import TRIALS
 from .teacher import DistillationArguments, add_teacher
 
@@ -41,10 +40,10 @@ NUM_EXAMPLES = 3
 class CardArguments:
     """What only the author of a model can say of it, for its card."""
 
-    license: str | None = None
-    language: list[str] | None = None
-    dataset_title: str | None = None
-    dataset_license: str | None = None
+    license: str | None = setting("Licence of the model, for its card, for example apache-2.0.")
+    language: list[str] | None = setting("Languages of the texts, for the card, for example en de.")
+    dataset_title: str | None = setting("Name of the data set, for the card.")
+    dataset_license: str | None = setting("Licence of the data set, for the card.")
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,7 @@ def train_tagger(
         run = train(loaded, folder, data_args, recipe, card, distillation)
     hub = recipe.training_arguments
     if hub.get("push_to_hub") and is_main_process():
+        logger.info(f"Saved in {run.folder}; pushing it to the Hub.")
         run.push_to_hub(
             hub.get("hub_model_id") or run.folder.name,
             private=hub.get("hub_private_repo"),
@@ -138,14 +138,7 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[DataArguments, Recipe, 
     rest = dict(settings)
     kinds = (DataArguments, Recipe, CardArguments)
     parts = [{each.name: rest.pop(each.name) for each in fields(kind) if each.name in rest} for kind in kinds]
-    known = {each.name for each in fields(transformers.TrainingArguments) if each.init} - {"output_dir"}
-    unknown = sorted(rest.keys() - known)
-    if unknown:
-        names = known | {each.name for kind in kinds for each in fields(kind)}
-        near = get_close_matches(unknown[0], names, n=3)
-        raise ValueError(
-            f"No setting is called {unknown[0]!r}" + (f"; near are {near}." if near else "; see `train --help-all`.")
-        )
+    refuse_unknown(rest, kinds)
     stock = dict(parts[1].pop("training_arguments", {})) | rest
     return DataArguments(**parts[0]), Recipe(**parts[1], training_arguments=stock), CardArguments(**parts[2])
 
@@ -169,7 +162,7 @@ def train(
         distillation=None if distillation is None else asdict(distillation),
     )
     folder.identify(fingerprint)
-    data, taught = add_teacher(data, distillation, recipe, folder, data_args.max_length)
+    data, taught = add_teacher(data, distillation, recipe, folder, data_args)
     inputs = steps.prepare(recipe, data, data_args.max_length, taught.distillation)
     linear = steps.baseline_scores(recipe, inputs)
     recipe = steps.resolve_for(recipe, inputs)
@@ -185,7 +178,7 @@ def train(
         name=folder.output.name,
         license=card.license,
         language=card.language,
-        fingerprint=fingerprint,
+        fingerprint=without_folders(fingerprint),
         dataset=replace(data.source, **_given(name=card.dataset_title, license=card.dataset_license)),
         splits={
             split: SplitInfo(rows=len(rows), truncated=inputs.truncated[split]) for split, rows in inputs.rows.items()

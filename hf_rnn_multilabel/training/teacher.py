@@ -19,12 +19,14 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
+    PrinterCallback,
     Trainer,
     set_seed,
 )
 from transformers.utils import logging
 
-from ..data import TaggingData, read_texts, tokenize
+from ..data import DataArguments, TaggingData, read_texts, tokenize
+from ..data.readers import is_delimited
 from ..evaluation import ThresholdMethod, compute_metrics, evaluate_all
 from ..hub.provenance import shown_name
 from ..hub.run_info import TEACHER, DistillationInfo, MetricRow
@@ -32,7 +34,8 @@ from ..inference.logits import compute_logits, sigmoid
 from ..model.losses import IGNORED, binary_cross_entropy
 from .distillation import Distillation, add_teacher_logits, label_order
 from .folder import RunFolder, last_checkpoint
-from .recipe import STOCK_ARGUMENTS, Recipe, epochs_for, setting, with_one_order
+from .recipe import STOCK_ARGUMENTS, Recipe, epochs_for, for_this_machine, setting, with_one_order
+from .trainer import EvaluationLog
 
 
 logger = logging.get_logger(__name__)
@@ -78,7 +81,7 @@ class Taught:
 
 
 def add_teacher(
-    data: TaggingData, args: DistillationArguments | None, recipe: Recipe, folder: RunFolder, max_length: int
+    data: TaggingData, args: DistillationArguments | None, recipe: Recipe, folder: RunFolder, data_args: DataArguments
 ) -> tuple[TaggingData, Taught]:
     """Give the training rows the logits of a teacher, fine-tuned before if that is asked for.
 
@@ -87,7 +90,7 @@ def add_teacher(
         args: which teacher; None: the rows stay as they are.
         recipe: what was said of the training.
         folder: of the run; there are the teacher and its logits, to resume from.
-        max_length: tokens at which a text is truncated.
+        data_args: how files are read, and tokens at which a text is truncated.
 
     Raises:
         ValueError: for a teacher of other labels, and for `retrain_with_validation`, which has no teacher's logits.
@@ -99,7 +102,8 @@ def add_teacher(
             "`retrain_with_validation` is given, but validation has no teacher's logits; leave it out, or train "
             "without a teacher."
         )
-    unlabelled = [] if args.unlabelled_file is None else _read_unlabelled(args.unlabelled_file, data.text_column)
+    max_length = data_args.max_length
+    unlabelled = [] if args.unlabelled_file is None else _read_unlabelled(args.unlabelled_file, data, data_args)
     own = folder.partial / "teacher"
     options = transformers.TrainingArguments(str(own), **_machine(recipe))
     results: dict[str, list[MetricRow]] = {}
@@ -128,7 +132,7 @@ def add_teacher(
         results = compared(TEACHER, scores, data.labels, names, recipe.threshold_method)
     train = add_teacher_logits(_with_unlabelled(data, unlabelled), logits["train"])
     info = DistillationInfo(
-        teachers=[str(shown_name(each)) for each in args.teacher or [args.teacher_from]],
+        teachers=[str(shown_name(each)) for each in args.teacher or [str(args.teacher_from)]],
         fine_tuned=args.teacher is None,
         weight=args.distillation_weight,
         temperature=args.distillation_temperature,
@@ -141,11 +145,14 @@ def add_teacher(
 def _machine(recipe: Recipe) -> dict[str, Any]:
     """The stock arguments that say where and how precisely a model runs."""
     names = ("use_cpu", "bf16", "fp16", "disable_tqdm", "report_to", "dataloader_pin_memory")
-    return {name: value for name, value in recipe.training_arguments.items() if name in names}
+    given = for_this_machine(recipe.training_arguments)
+    return {name: value for name, value in given.items() if name in names}
 
 
-def _read_unlabelled(path: str, text_column: str) -> list[str]:
-    return list(read_texts([path], text_column))
+def _read_unlabelled(path: str, data: TaggingData, data_args: DataArguments) -> list[str]:
+    """The texts of a file, which is read as those with labels are."""
+    delimiter = data_args.delimiter if is_delimited(path) else None
+    return list(read_texts([path], data.text_column, delimiter=delimiter, encoding=data_args.encoding))
 
 
 def _with_unlabelled(data: TaggingData, texts: list[str]) -> Dataset:
@@ -253,6 +260,8 @@ def _fine_tune(
             outputs["logits"], labels, num_items_in_batch=num_items_in_batch
         ),
     )
+    if trainer.pop_callback(PrinterCallback) is not None:
+        trainer.add_callback(EvaluationLog)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     logger.info(f"Fine-tuned {shown_name(encoder)} in {time.perf_counter() - started:,.0f} s.")

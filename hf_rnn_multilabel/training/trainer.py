@@ -6,6 +6,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging
 
+from ..hub.model_card import holds_card
 from .distillation import Distillation
 from .objectives import distilled_loss
 
@@ -62,7 +63,7 @@ class TaggerTrainer(Trainer):
 
     def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
         """As the stock one, with a group of parameters more for the embeddings."""
-        embeddings = self.model.get_input_embeddings().weight
+        embeddings = self.model.get_input_embeddings().weight  # type: ignore[union-attr,operator]
         if self.embedding_lr_factor == 0:
             embeddings.requires_grad_(False)
         is_new = self.optimizer is None
@@ -97,6 +98,11 @@ class TaggerTrainer(Trainer):
             return super().compute_loss(model, inputs, *args, **kwargs)
         finally:
             self.compute_loss_func = own
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """As the stock one, but for a folder whose card is ours, which stays."""
+        if not holds_card(str(self.args.output_dir)):
+            super().create_model_card(*args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         """Keeps "teacher_logits" among the columns of the rows."""

@@ -4,7 +4,6 @@ python scripts/examples/pretrain_with_trainer.py --train_file texts.txt --output
 hf-rnn-multilabel train --train_file train.jsonl --model_name_or_path encoder --output_dir my-tagger
 """
 
-import sys
 from dataclasses import dataclass, field
 
 from datasets import Dataset
@@ -63,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

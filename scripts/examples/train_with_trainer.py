@@ -6,7 +6,6 @@ Without files it trains on the product descriptions that come with the package. 
 does more: dropouts by the size of the data, a wide head beside the network, a model card.
 """
 
-import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,8 +79,8 @@ def main() -> None:
 
     # One threshold per label, from validation, stored in the configuration: every way of tagging honours them.
     output = trainer.predict(rows["validation"])
-    scores = 1 / (1 + np.exp(-output.predictions))
-    config.thresholds = tune_thresholds(scores, output.label_ids, label_names)
+    logits, labels = np.asarray(output.predictions), np.asarray(output.label_ids)  # (rows, labels)
+    config.thresholds = tune_thresholds(1 / (1 + np.exp(-logits)), labels, label_names)
 
     if "test" in rows:
         trainer.compute_metrics = make_compute_metrics(config.label_thresholds)
@@ -93,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

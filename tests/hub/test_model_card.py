@@ -72,7 +72,12 @@ SHOWN = ["f1_micro", "f1_macro", "f1_samples", "hamming_loss", "subset_accuracy"
 
 
 def make_config(names=("calm", "joy"), **arguments):
-    values = {"id2label": dict(enumerate(names)), "cell_type": "gru", "hidden_size": 48, "num_bigram_buckets": None}
+    values = {
+        "id2label": dict(enumerate(names)),
+        "cell_type": "gru",
+        "hidden_size": 48,
+        "pooling": ["attention", "max"],
+    }
     return RnnMultilabelConfig(**values | arguments)
 
 

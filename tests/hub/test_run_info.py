@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hub_folder import label_result, make_run_info, make_training_info
 
+from hf_rnn_multilabel.evaluation import evaluate
 from hf_rnn_multilabel.hub.run_info import (
     BEFORE_RETRAINING,
     SCHEMA_VERSION,
+    THRESHOLD_ROWS,
     DistillationInfo,
     LabelResult,
     MetricRow,
@@ -154,6 +156,10 @@ def test_the_information_cannot_be_changed():
 def test_the_final_split_is_test_where_there_is_one():
     assert make_run_info().final_split == "test"
     assert make_run_info(splits=("validation",)).final_split == "validation"
+
+
+def test_the_rows_are_named_as_the_evaluation_names_them():
+    assert THRESHOLD_ROWS == evaluate.THRESHOLD_ROWS
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from hf_rnn_multilabel.data import train_tokenizer
+from hf_rnn_multilabel.data.tokenizer_training import train_tokenizer
 from hf_rnn_multilabel.inference.logits import compute_logits
 from hf_rnn_multilabel.model import tagging
 

@@ -22,6 +22,7 @@ import onnx  # noqa: E402
 from onnxruntime import InferenceSession  # noqa: E402
 
 from hf_rnn_multilabel import __version__  # noqa: E402
+from hf_rnn_multilabel.hub.folder import ONNX  # noqa: E402
 from hf_rnn_multilabel.inference import onnx_export as export  # noqa: E402
 from hf_rnn_multilabel.inference import onnx_tagger  # noqa: E402
 from hf_rnn_multilabel.inference.onnx_export import export_onnx  # noqa: E402
@@ -255,6 +256,11 @@ def test_a_folder_holds_the_net_the_tokenizer_and_the_tagger(exported):
     assert written.splitlines()[-20:] == Path(onnx_tagger.__file__).read_text(encoding="utf-8").splitlines()[-20:]
     assert "from ." not in written
     assert names_in(folder.parent) == ["onnx"]
+
+
+def test_a_push_takes_all_files_of_an_export(exported):
+    _, folder = exported("lstm", True, 2)
+    assert set(names_in(folder)) <= set(ONNX)
 
 
 def test_an_export_that_is_there_is_replaced_whole(tmp_path, no_graph, exported, tokenizer):

@@ -2,11 +2,13 @@ import copy
 import json
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
+import hf_rnn_multilabel.model
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelModel
 
 
@@ -84,14 +86,14 @@ def test_fault_19_names_that_change_places_take_the_thresholds_of_their_new_plac
 @pytest.mark.parametrize("field", BY_NAME)
 def test_fault_19_a_name_that_is_no_label_is_refused(tmp_path, field):
     wrong = {"Law": 0.3, "war": 0.1}
-    with pytest.raises(StrictDataclassError, match=rf"`{field}` names \['Law'\], .*\['art', 'law', 'war'\]"):
+    with pytest.raises(StrictDataclassError, match=rf"`{field}` names \[Law\], .*\[art, law, war\]"):
         RnnMultilabelConfig(id2label=NAMES, **{field: wrong})
     config = RnnMultilabelConfig(id2label=NAMES)
     setattr(config, field, wrong)
     names = {"thresholds": "label_thresholds", "label_frequencies": "label_priors"}
-    with pytest.raises(ValueError, match=rf"`{field}` names \['Law'\]"):
+    with pytest.raises(ValueError, match=rf"`{field}` names \[Law\]"):
         getattr(config, names.get(field, "label_positive_weights"))
-    with pytest.raises(StrictDataclassError, match=rf"`{field}` names \['Law'\]"):
+    with pytest.raises(StrictDataclassError, match=rf"`{field}` names \[Law\]"):
         config.save_pretrained(tmp_path)
 
 
@@ -99,14 +101,14 @@ def test_fault_19_a_file_in_which_the_labels_alone_were_renamed_is_refused(tmp_p
     RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3}).save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(file.read_text().replace('"1": "law"', '"1": "Recht"'))
-    with pytest.raises(StrictDataclassError, match=r"`thresholds` names \['law'\]"):
+    with pytest.raises(StrictDataclassError, match=r"`thresholds` names \[law\]"):
         RnnMultilabelConfig.from_pretrained(tmp_path)
 
 
 def test_fault_19_labels_that_are_renamed_in_place_are_refused_where_a_threshold_is_asked_for():
     config = RnnMultilabelConfig(id2label=dict(NAMES), thresholds={"law": 0.3})
     config.id2label[1] = "Recht"
-    with pytest.raises(ValueError, match=r"`thresholds` names \['law'\]"):
+    with pytest.raises(ValueError, match=r"`thresholds` names \[law\]"):
         _ = config.label_thresholds
 
 
@@ -280,10 +282,8 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
     assert written["auto_map"] == AUTO_MAP
     assert written["model_type"] == "rnn_multilabel"
     if saved != "configuration":
-        named = [*AUTO_MAP.values(), *(pipeline["impl"] for pipeline in written["custom_pipelines"].values())]
-        modules = {name.split(".")[0] for name in named}
-        modules |= {"heads", "inputs", "losses", "pooling", "recurrence", "wide"}
-        assert {file.stem for file in tmp_path.glob("*.py")} == modules
+        travelling = Path(hf_rnn_multilabel.model.__file__).parent
+        assert {file.name for file in tmp_path.glob("*.py")} == {file.name for file in travelling.glob("[!_]*.py")}
 
 
 # Refusals
@@ -359,7 +359,7 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
         ({"positive_weights": "balanced"}, ["`positive_weights` is 'balanced'", "`label_frequencies`"]),
         ({"positive_weight_cap": -3.0}, ["`positive_weight_cap` holds -3.0"]),
         ({"label_frequencies": {"art": 17}}, ["`label_frequencies` holds 17"]),
-        ({"id2label": {0: "art", 1: "art"}}, ["`id2label` names ['art'] twice"]),
+        ({"id2label": {0: "art", 1: "art"}}, ["`id2label` names [art] twice"]),
         ({"id2label": {1: "art", 2: "law"}}, ["`id2label` has the indices [1, 2]"]),
         ({"problem_type": "single_label_classification"}, ["'problem_type'", "single_label_classification"]),
     ],

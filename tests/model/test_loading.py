@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+import hf_rnn_multilabel.model
 from hf_rnn_multilabel import (
     RnnMultilabelConfig,
     RnnMultilabelForMaskedLM,
@@ -28,17 +29,7 @@ from hf_rnn_multilabel.data import train_tokenizer
 
 
 TEXTS = ["a folding lamp for the desk", "a wooden desk", ""]
-CODE = {
-    "configuration_rnn_multilabel.py",
-    "heads.py",
-    "inputs.py",
-    "losses.py",
-    "modeling_rnn_multilabel.py",
-    "pipeline_rnn_multilabel.py",
-    "pooling.py",
-    "recurrence.py",
-    "wide.py",
-}
+CODE = {path.name for path in Path(hf_rnn_multilabel.model.__file__).parent.glob("[!_]*.py")}
 CELLS = ["rnn", "gru", "lstm"]
 POOLINGS = ["last", "mean", "max", "attention", "label_attention", ["attention", "max", "label_attention"]]
 

@@ -1,11 +1,14 @@
 import copy
+import logging
 import pickle
 import shutil
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification
@@ -247,6 +250,19 @@ def test_pain_02_a_net_in_bfloat16_is_initialised(poisoned_memory, tmp_path, bui
     for weight in model.parameters():
         assert weight.dtype == torch.bfloat16
         assert weight.isfinite().all()
+
+
+# Inputs
+
+
+def test_fault_35_padded_ids_without_a_mask_give_the_stock_warning(build_tagger, caplog):
+    model = build_tagger(pad_token_id=0)
+    logger = logging.getLogger("transformers.modeling_utils")
+    transformers.utils.logging.warning_once.cache_clear()
+    with caplog.at_level("WARNING"), mock.patch.object(logging.getLogger("transformers"), "propagate", True):
+        model(torch.tensor([[4, 9, 0]]))
+    assert logger.name in {record.name for record in caplog.records}
+    assert "`attention_mask`" in caplog.text
 
 
 # Outputs

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from hf_rnn_multilabel.data import train_tokenizer
+from hf_rnn_multilabel.data.tokenizer_training import train_tokenizer
 from hf_rnn_multilabel.model import text_encoding
 from hf_rnn_multilabel.model.text_encoding import TextEncoder
 
