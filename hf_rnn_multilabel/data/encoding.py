@@ -36,7 +36,7 @@ class LabelEncoding:
         counts: Train rows that carry each label.
         frequencies: Fraction of the train rows that carry each label, among the rows where it is observed.
         dropped: By split, the rows that carried each label that was left out.
-        merged: Labels that were written in several ways, which look alike, with these.
+        merged: Labels that were written in several ways, which look the same, with these.
         grouped: By split, the rows that went into another row with the same text.
     """
 
@@ -63,7 +63,7 @@ class LabelEncoding:
         if self.merged:
             name, spellings = next(iter(self.merged.items()))
             sentences.append(
-                f"{len(self.merged):,} labels are written in several ways that look alike and count as one, for "
+                f"{len(self.merged):,} labels are written in several ways that look the same and count as one, for "
                 f"example {name!r} as {', '.join(map(ascii, spellings[:3]))}."
             )
         return " ".join(sentences)
@@ -101,7 +101,7 @@ def encode_labels(
       integers that may be one 0/1 label are errors, not guesses.
 
     A list as `label_column` means one 0/1 column per label, of numbers or of strings that spell them. A row of None,
-    an empty list or an empty string has no label. Names that look alike, since they differ in white space, in
+    an empty list or an empty string has no label. Names that look the same, since they differ in white space, in
     characters without width or in the Unicode form, are one label. The label column is removed, all others are kept.
 
     Args:
@@ -144,7 +144,7 @@ def encode_labels(
     request = LabelRequest(label_column, label_names, separator, blank_label, origin)
     labels = read_labels(splits, request)
     if labels.unknown and unknown_labels == "error":
-        raise ValueError(_unknown_message(labels.unknown, given=label_names is not None))
+        raise ValueError(_unknown_message(labels.unknown, has_names=label_names is not None))
     grouped: dict[str, int] = {}
     if group_column is not None:
         splits, labels, grouped = _group(splits, labels, group_column)
@@ -210,27 +210,31 @@ def _group(
         positive = np.bincount(where, value > 0, len(unique)) > 0
         # A label that is 0 in one row of a group has no entry there, and is ignored only where all rows ignore it.
         ignored = np.bincount(where, value < 0, len(unique)) == np.bincount(groups)[unique // len(labels.names)]
-        kept = positive | ignored
+        entered = positive | ignored
         values = np.where(positive, 1, -100).astype(np.float32)
-        entries[split] = ((unique // len(labels.names))[kept], (unique % len(labels.names))[kept], values[kept])
+        entries[split] = (
+            (unique // len(labels.names))[entered],
+            (unique % len(labels.names))[entered],
+            values[entered],
+        )
         selected[split] = rows.select(first)
         if len(first) < len(rows):
             merged[split] = len(rows) - len(first)
     return selected, replace(labels, entries=entries), merged
 
 
-def _unknown_message(unknown: dict[str, dict[str, int]], given: bool) -> str:
-    found = "; ".join(f"{len(labels)} in {split!r}: {quoted(labels)}" for split, labels in unknown.items())
-    where = "`label_names`" if given else "the train split"
+def _unknown_message(unknown: dict[str, dict[str, int]], has_names: bool) -> str:
+    counts = "; ".join(f"{len(labels)} in {split!r}: {quoted(labels)}" for split, labels in unknown.items())
+    where = "`label_names`" if has_names else "the train split"
     return (
-        f"Labels are not in {where}, {found}. Pass all labels as `label_names`, or leave these out with "
+        f"Labels are not in {where}, {counts}. Pass all labels as `label_names`, or leave these out with "
         '`unknown_labels="drop"`.'
     )
 
 
 def _with_labels(rows: Dataset, split: str, columns: list[str], labels: ReadLabels, origin: Origin) -> Dataset:
     """The rows with the column "labels" in place of the label columns."""
-    kept = {name: feature for name, feature in rows.features.items() if name not in columns}
+    others = {name: feature for name, feature in rows.features.items() if name not in columns}
     num_labels = len(labels.names)
     # Of rows in memory, a large matrix goes to a file too.
     large = not rows.cache_files and 4 * len(rows) * num_labels > MAX_MEMORY
@@ -238,7 +242,7 @@ def _with_labels(rows: Dataset, split: str, columns: list[str], labels: ReadLabe
         partial(_replace_columns, columns=columns, entries=labels.entries[split], num_labels=num_labels),
         batched=True,
         with_indices=True,
-        features=Features({**kept, "labels": List(Value("float32"), length=num_labels)}),
+        features=Features({**others, "labels": List(Value("float32"), length=num_labels)}),
         cache_file_name=os.path.join(temporary_folder(), "labels.arrow") if large else None,
         desc=f"Encoding the labels of {split}",
     )

@@ -95,17 +95,17 @@ class _JsonStream:
             return value, text
 
     def extend(self, keep: bool) -> bool:
-        """Reads on, as much again as is kept, so that long values take linear time."""
-        kept = self.buffer[self.position :] if keep else ""
+        """Reads on, as much again as is rest, so that long values take linear time."""
+        rest = self.buffer[self.position :] if keep else ""
         try:
-            more = self.file.read(max(CHUNK, len(kept)))
+            more = self.file.read(max(CHUNK, len(rest)))
         except UnicodeDecodeError as error:
             raise undecodable(error, self.path, "The rows after row", self.rows) from error
         except DAMAGED as error:
             raise ValueError(
                 f"Cannot read {os.fspath(self.path)!r} after row {self.rows}: {error}; is it whole?"
             ) from error
-        self.buffer, self.position = kept + more, 0
+        self.buffer, self.position = rest + more, 0
         return bool(more)
 
 

@@ -64,7 +64,7 @@ class LabelRequest:
 
 @dataclass(frozen=True)
 class ReadLabels:
-    """What `read_labels` found.
+    """What `read_labels` read.
 
     Attributes:
         form: The form of the labels.
@@ -98,13 +98,14 @@ class _Mentions:
 
 def find_label_column(columns: list[str]) -> str:
     """The one of `LABEL_COLUMNS` that is there; a ValueError where none or several are."""
-    found = [column for column in LABEL_COLUMNS if column in columns]
-    if len(found) != 1:
+    matches = [column for column in LABEL_COLUMNS if column in columns]
+    if len(matches) != 1:
         raise ValueError(
-            f"Which column holds the labels? Of {', '.join(LABEL_COLUMNS)}, {found or 'none'} are there; pass "
-            f"`label_column`. The columns: {quoted(columns)}."
+            f"Which column holds the labels? Of {', '.join(LABEL_COLUMNS)}, "
+            f"{quoted(matches) if matches else 'none'} are there; pass `label_column`. The columns: "
+            f"{quoted(columns)}."
         )
-    return found[0]
+    return matches[0]
 
 
 def read_labels(splits: dict[str, Dataset], request: LabelRequest) -> ReadLabels:
@@ -278,7 +279,7 @@ def _read_multi_hot(
     form: Form, values: dict[str, Column], names: list[str] | None, request: LabelRequest
 ) -> ReadLabels:
     lengths = {split: _lengths(part) for split, part in values.items()}
-    width = next((length for found in lengths.values() for length in found[found > 0].tolist()), 0)
+    width = next((length for counts in lengths.values() for length in counts[counts > 0].tolist()), 0)
     names = names or [f"LABEL_{index}" for index in range(width)]
     if not names:
         raise ValueError("All label lists are empty; pass `label_names` to encode them all the same.")
@@ -326,14 +327,16 @@ def _read_names(
     indexed = pa.array([normalize_label(name) for name in names], pa.string())
     entries, unknown = {}, {}
     written: dict[str, set[str]] = {}
-    for split, found in mentions.items():
-        indices = pc.index_in(found.keys, value_set=indexed)
+    for split, mention in mentions.items():
+        indices = pc.index_in(mention.keys, value_set=indexed)
         known = indices.is_valid().to_numpy()
-        entries[split] = (found.rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
-        others = set(zip(found.rows[~known].tolist(), found.keys.filter(indices.is_null()).to_pylist(), strict=True))
+        entries[split] = (mention.rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
+        others = set(
+            zip(mention.rows[~known].tolist(), mention.keys.filter(indices.is_null()).to_pylist(), strict=True)
+        )
         if others:
             unknown[split] = dict(sorted(Counter(name for _, name in others).items()))
-        for key, spellings in found.spellings.items():
+        for key, spellings in mention.spellings.items():
             written.setdefault(key, set()).update(spellings)
     merged = {key: sorted(spellings) for key, spellings in sorted(written.items()) if len(spellings) > 1}
     return ReadLabels(form, names, entries, unknown, merged)

@@ -12,7 +12,7 @@ INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 
 
 def normalize_label(name: str) -> str:
-    """Gives the one spelling of all names that look alike.
+    """Gives the one spelling of all names that look the same.
 
     White space of any kind becomes single spaces and none at the ends, characters without width go, and letters with
     accents are composed (Unicode's form NFC).
@@ -36,18 +36,18 @@ def check_label_names(names: Iterable[str]) -> list[str]:
         The labels without white space at their ends.
 
     Raises:
-        ValueError: It is no list, or holds no label, a label that is empty or no string, or two that look alike.
+        ValueError: It is no list, or holds no label, a label that is empty or no string, or two that look the same.
     """
-    given = [names] if isinstance(names, str) else list(names)
-    wrong = [name for name in given if not isinstance(name, str) or not normalize_label(name)]
-    counts = Counter(normalize_label(name) for name in given if isinstance(name, str))
+    labels = [names] if isinstance(names, str) else list(names)
+    wrong = [name for name in labels if not isinstance(name, str) or not normalize_label(name)]
+    counts = Counter(normalize_label(name) for name in labels if isinstance(name, str))
     twice = [name for name, count in counts.items() if name and count > 1]
-    if isinstance(names, str) or not given or wrong or twice:
+    if isinstance(names, str) or not labels or wrong or twice:
         raise ValueError(
             "`label_names` must be a list of different strings that are not empty. It is "
             f"{names!r:.80}, with {wrong[:5]} wrong and {twice[:5]} repeated."
         )
-    return [name.strip() for name in given]
+    return [name.strip() for name in labels]
 
 
 def check_separator(strings: Iterable[str], separator: str, column: str) -> None:

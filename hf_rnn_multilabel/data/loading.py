@@ -37,6 +37,7 @@ from .tokenizing import check_texts, find_text_column
 
 
 DEMO = Path(__file__).parent / "demo"
+MAX_SEEN = 0.05  # fraction of the texts of a split that may stand in train without a warning
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,7 @@ def load_data(
         files=loaded.files,
     )
     _refuse_without_labels(dataset, origin)
-    _warn_of_duplicates(dataset, text_column)
-    messages = [str(encoding)]
+    messages = [str(encoding), *_report_duplicates(dataset, text_column)]
     if "validation" not in dataset:
         parts = stratified_split(dataset["train"], arguments.validation_fraction, seed=seed, group_column=text_column)
         dataset["train"], dataset["validation"] = parts["train"], parts["test"]
@@ -168,12 +168,12 @@ def _load(source: Source | None, arguments: DataArguments) -> tuple[_LoadedRows,
             f"`source` is a {type(source).__name__}, and `train_file` {arguments.train_file!r} or `dataset_name` "
             f"{arguments.dataset_name!r} is given too; pass one of them."
         )
-    given = arguments.label_column
-    columns = [given] if isinstance(given, str) else None if given is None else list(given)
+    columns = arguments.label_column
+    columns = [columns] if isinstance(columns, str) else columns and list(columns)
     files = _files(source, arguments)
     if files is not None:
-        loaded, found = _load_files(files, columns, arguments)
-        text_column, columns = found.text, found.labels
+        loaded, resolved = _load_files(files, columns, arguments)
+        text_column, columns = resolved.text, resolved.labels
     else:
         loaded = _load_rows(source, arguments)
         train = loaded.dataset["train"]
@@ -191,8 +191,8 @@ def _files(source: Source | None, arguments: DataArguments) -> dict[str, str] | 
         files = {str(split): os.fspath(path) for split, path in source.items()} | named
     elif isinstance(source, str | os.PathLike) and not os.path.isdir(source):
         files = {"train": os.fspath(source)} | named
-    elif isinstance(source, str | os.PathLike) and (found := folder_files(source)):
-        files = found | named
+    elif isinstance(source, str | os.PathLike) and (inside := folder_files(source)):
+        files = inside | named
     elif source is not None or arguments.dataset_name is not None:
         if named:
             raise ValueError(f"Files are given, {named}, beside other rows; pass all rows in one way.")
@@ -211,7 +211,7 @@ def _load_files(
 ) -> tuple[_LoadedRows, Columns]:
     options = FileOptions(arguments.file_format, arguments.delimiter, arguments.encoding)
     paths = {split: local_copy(path, options) for split, path in files.items()}
-    found = find_columns(
+    columns = find_columns(
         paths["train"],
         arguments.text_column,
         label_columns,
@@ -221,11 +221,11 @@ def _load_files(
     demo = Path(files["train"]).parent == DEMO
     names = {split: "stdin" if path == STANDARD_STREAM else os.path.basename(path) for split, path in files.items()}
     name = "the bundled product descriptions" if demo else names["train"]
-    dataset = read_dataset(paths, found, options)
+    dataset = read_dataset(paths, columns, options)
     described = describe_dataset(dataset["train"], name, paths)
     if demo:
         described = replace(described, license="cc0-1.0")
-    return _LoadedRows(dataset, described, names), found
+    return _LoadedRows(dataset, described, names), columns
 
 
 def _load_rows(source: Source | None, arguments: DataArguments) -> _LoadedRows:
@@ -247,9 +247,9 @@ def _label_column(train: Dataset, columns: list[str], arguments: DataArguments) 
     return columns if is_binary(train, columns[0]) else columns[0]
 
 
-def _label_list(given: list[str] | None, encoding: str | None) -> list[str] | None:
+def _label_list(names: list[str] | None, encoding: str | None) -> list[str] | None:
     """The labels as they are given, or the lines of the one file that is."""
-    names = [given] if isinstance(given, str | os.PathLike) else given
+    names = [names] if isinstance(names, str | os.PathLike) else names
     if names is None or len(names) != 1 or not (os.path.isfile(names[0]) or str(names[0]).endswith(".txt")):
         return names
     try:
@@ -271,8 +271,9 @@ def _refuse_without_labels(
             )
 
 
-def _warn_of_duplicates(dataset: DatasetDict, column: str) -> None:
-    """Warns where texts are repeated with other labels, or stand in train and in another split."""
+def _report_duplicates(dataset: DatasetDict, column: str) -> list[str]:
+    """Warns where texts are repeated with other labels, or many stand in train too; returns what is less."""
+    messages = []
     digests = {split: text_digests(rows, column) for split, rows in dataset.items()}
     for split, rows in dataset.items():
         repeated, different = _repetitions(rows, digests[split])
@@ -284,17 +285,14 @@ def _warn_of_duplicates(dataset: DatasetDict, column: str) -> None:
                 stacklevel=3,
             )
         elif repeated:
-            warnings.warn(
-                f"{repeated:,} of {len(rows):,} rows of {split} repeat the text and the labels of another row.",
-                stacklevel=3,
-            )
-        if split != "train":
-            seen = sum(map(set(digests["train"]).__contains__, digests[split]))
-            if seen:
-                warnings.warn(
-                    f"{seen:,} of {len(rows):,} texts of {split} stand in train too: metrics on them are too good.",
-                    stacklevel=3,
-                )
+            messages.append(f"{repeated:,} of {len(rows):,} rows of {split} repeat the text and labels of another.")
+        if split != "train" and (seen := sum(map(set(digests["train"]).__contains__, digests[split]))):
+            message = f"{seen:,} of {len(rows):,} texts of {split} stand in train too, so that metrics are too good."
+            if seen > MAX_SEEN * len(rows):
+                warnings.warn(message, stacklevel=3)
+            else:
+                messages.append(message)
+    return messages
 
 
 def _repetitions(rows: Dataset, digests: list[bytes]) -> tuple[int, int]:

@@ -171,13 +171,13 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
                 values.setdefault(name, []).append(value)
     strings = [
         name
-        for name, found in values.items()
-        if name not in set(others) and all(isinstance(value, str) for value in found)
+        for name, held in values.items()
+        if name not in set(others) and all(isinstance(value, str) for value in held)
     ]
-    named = [name for name in TEXT_COLUMNS if name in strings]
+    matches = [name for name in TEXT_COLUMNS if name in strings]
     words = [name for name in strings if not all(_is_number(value) for value in values[name])]
-    if named or len(words) == 1:
-        return (named or words)[0]
+    if matches or len(words) == 1:
+        return (matches or words)[0]
     raise ValueError(
         f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, "
         f"and none is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {quoted(values)}."

@@ -83,7 +83,7 @@ def find_columns(
         ValueError: They cannot be told.
     """
     rows = _rows(path, text, options)
-    # The first row with all keys names the columns; some rows may lack some.
+    # The first row with all keys names the columns; a row may lack one.
     first = list(islice(rows, CHUNK))
     if not first:
         raise ValueError(f"{os.fspath(path)!r} holds no rows.")
@@ -94,7 +94,7 @@ def find_columns(
 
 
 def load_hub(name: str, config: str | None = None, revision: str | None = None) -> DatasetDict:
-    """Loads a data set of the Hub, or of a folder, which is read anew each time.
+    """Loads a data set of the Hub, or of a folder, which is read again each time.
 
     Raises:
         ValueError: The files cannot be read, or there is no "train".

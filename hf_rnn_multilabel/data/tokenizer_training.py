@@ -143,7 +143,7 @@ def _unigram(train: Train, vocab_size: int, min_frequency: int) -> models.Model:
     least = train(models.BPE(), trainers.BpeTrainer(**_options(0))).get_vocab()
     # The trainer does not stop where the characters fill the vocabulary.
     _check_room(vocab_size, len(least) + 1)
-    # The trainer overlooks words that are never the start of a longer one (tokenizers pull request 1081); so each word
+    # The trainer overlooks words that are never the start of a longer one; so each word
     # that repeats is shown once more, with a mark at its end.
     word_trainer = trainers.WordLevelTrainer(**_options(MAX_WORDS), min_frequency=max(2, min_frequency))
     words = train(models.WordLevel(), word_trainer).get_vocab()

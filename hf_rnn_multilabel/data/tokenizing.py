@@ -104,14 +104,14 @@ def tokenize(
     tokenized, truncated = DatasetDict(), {}
     for split, rows in splits.items():
         check_texts(rows, split, text_column)
-        kept = {name: feature for name, feature in rows.features.items() if name != text_column}
+        others = {name: feature for name, feature in rows.features.items() if name != text_column}
         tokens = {"input_ids": List(Value("int32")), "attention_mask": List(Value("int8"))}
         mapped = rows.with_format(None).map(
             partial(_tokenize_batch, encoder=encoder),
             batched=True,
             input_columns=[text_column],
             remove_columns=[text_column],
-            features=Features({**kept, **tokens, "__truncated__": Value("bool")}),
+            features=Features({**others, **tokens, "__truncated__": Value("bool")}),
             desc=f"Tokenizing {split}",
         )
         # A column, since a counter in the function would stay at 0 when the rows come from the cache.

@@ -424,6 +424,8 @@ def test_fault_11_repeated_texts_are_told_merged_if_asked_and_never_in_both_part
 
 
 def test_fault_11_texts_of_a_given_split_that_stand_in_train_are_told():
+    few = load_data({"train": distinct(30), "test": [*distinct(1), *distinct(40, 1)[1:]]})
+    assert "1 of 40 texts of test stand in train too" in few.messages[1]
     with pytest.warns(UserWarning, match="5 of 12 texts of test stand in train too"):
         load_data({"train": distinct(30), "test": [*distinct(5), *distinct(12, 1)[5:]]})
 
