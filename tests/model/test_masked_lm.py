@@ -251,7 +251,9 @@ def masks_the_third(rows):
     return {"input_ids": input_ids.index_fill(1, torch.tensor([2]), 1), "labels": labels}
 
 
-def test_pain_20_accumulation_trains_as_one_big_batch(build_masked_lm, build_lm_trainer, tokenizer):
+def test_pain_20_accumulation_trains_as_one_big_batch(
+    stock_accumulation, build_masked_lm, build_lm_trainer, tokenizer
+):
     weights = []
     for size in (16, 4):
         model = build_masked_lm(vocab_size=len(tokenizer))
