@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
-from huggingface_hub.errors import HTTPError, StrictDataclassError
+from huggingface_hub.errors import HTTPError, StrictDataclassClassValidationError, StrictDataclassError
 
 from .. import __version__
 
@@ -77,6 +77,8 @@ def _in_words(error: BaseException) -> str:
     if isinstance(error, ImportError) and module in (*EXTRAS, *TRAIN):
         extra = EXTRAS.get(module, "train")
         return f'the package of {module} is not installed; run `pip install "hf-rnn-multilabel[{extra}]"`.'
+    if isinstance(error, StrictDataclassClassValidationError) and error.__cause__ is not None:
+        error = error.__cause__  # what the configuration says, without the name of its method
     return " ".join(str(error).split()) or type(error).__name__
 
 

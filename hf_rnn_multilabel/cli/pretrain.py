@@ -66,7 +66,6 @@ def main(argv: Sequence[str]) -> None:
     if as_json:
         print_json({"folder": str(pretraining.folder)} | info.to_dict())
         return
-    perplexity = math.exp(min(info.loss or math.inf, 700))
-    print(
-        f"Held-out loss {info.loss:.4f} per masked token, perplexity {perplexity:.1f}. Saved in {pretraining.folder}."
-    )
+    loss = math.nan if info.loss is None else info.loss
+    perplexity = math.exp(min(loss, 700))
+    print(f"Held-out loss {loss:.4f} per masked token, perplexity {perplexity:.1f}. Saved in {pretraining.folder}.")

@@ -6,13 +6,14 @@ import pytest
 from helpers import WORDS, make_rows, run, write_csv, write_jsonl
 
 from hf_rnn_multilabel.data import train_tokenizer
+from hf_rnn_multilabel.hub.folder import files_to_push
 from hf_rnn_multilabel.inference.loading import load_tagger
 
 
 for package in ("onnxruntime", "onnx", "onnxscript"):
     pytest.importorskip(package, reason="Exporting needs the extra `onnx`.")
 
-FILES = ["model.onnx", "model_int8.onnx", "tagger.py", "tagging.py", "tokenizer.json"]
+FILES = ["model.onnx", "model_int8.onnx", "tagger.py", "tagging.py", "text_encoding.py", "tokenizer.json"]
 
 
 @pytest.fixture
@@ -56,6 +57,12 @@ def test_an_export_tags_as_its_model_by_the_command(tmp_path, capsys, trained):
         run("tag", "--model", folder, "--input", path, "--output", tmp_path / f"{name}.jsonl", "--threads", 1)
     assert (tmp_path / "exported.jsonl").read_bytes() == (tmp_path / "model.jsonl").read_bytes()
     assert load_tagger(tmp_path / "onnx").thresholds == load_tagger(trained).thresholds
+
+
+def test_an_export_in_the_folder_of_its_model_is_pushed_whole(model):
+    run("export", "--model", model)
+    names = {f"onnx/{path.name}" for path in (model / "onnx").iterdir()}
+    assert names <= set(files_to_push(model)) and "onnx/tagger.py" in names
 
 
 @pytest.mark.parametrize(
