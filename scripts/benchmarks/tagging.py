@@ -1,4 +1,4 @@
-"""Texts a second, one text's latency, start-up, memory and size of each path from a text to its tags."""
+"""Texts per second, latency, start-up, memory and size of each path from a text to its tags."""
 
 import json
 import time
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_report import LABELS, Report, race, run_child
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -26,9 +25,11 @@ from transformers import (
     pipeline,
 )
 
+from benchmarks.report import LABELS, Report, run_child, time_in_turns
+
 
 def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
-    """Texts a second in batches, one text's latency, and what each path costs to start and to keep."""
+    """Measure texts per second in batches, the latency of one text, and what each path costs to start and to keep."""
     args = report.args
     taggers = load_taggers(args, texts, folder)
     many = list(islice(cycle(texts), args.number))
@@ -36,7 +37,7 @@ def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
     numbers = {name: len(many) // 8 if name in slow else len(many) for name in taggers}
     runs: dict[str, Callable[[], Any]] = {name: partial(tag, many[: numbers[name]]) for name, tag in taggers.items()}
     rates = {}
-    for name, seconds in race(runs, args.repeats).items():
+    for name, seconds in time_in_turns(runs, args.repeats).items():
         values = [numbers[name] / value for value in seconds]
         rates[name] = median(values)
         report.add("Tagging in batches", name, "texts/s", values)
@@ -66,46 +67,45 @@ def measure_tagging(report: Report, texts: list[str], folder: str) -> None:
         report.ratios["one text: fastest / MiniLM-L6, stock pipeline"] = best / median(
             latencies["MiniLM-L6, stock pipeline"]
         )
-    kept = {
+    weights = {
         "our pipeline": (folder, "model.safetensors"),
         "ONNX Runtime float32": (folder, "onnx/model.onnx"),
         "ONNX Runtime int8": (folder, "onnx/model_int8.onnx"),
         "MiniLM-L6, stock pipeline": (args.minilm, "model.safetensors"),
     }
-    for name, (parent, file) in kept.items():
+    for name, (parent, file) in weights.items():
         if name in taggers:
             report.add("Weights on disk", name, "MB", [(Path(str(parent)) / file).stat().st_size / 1e6])
-    measure_net_alone(report, texts, folder)
+    measure_model_alone(report, texts, folder)
     measure_two_at_once(report, many, folder)
     for name, code in START_UPS.items():
         if name in taggers:
             source = args.minilm if name.startswith("MiniLM") else folder
-            found = [json.loads(run_child(code, str(source), texts[0])) for _ in range(3)]
-            report.add(
-                "From start to the first tags, imports included", name, "s", [each["seconds"] for each in found]
-            )
-            report.add("Peak memory of that", name, "MB", [each["bytes"] / 1e6 for each in found])
+            starts = [json.loads(run_child(code, str(source), texts[0])) for _ in range(3)]
+            seconds = [start["seconds"] for start in starts]
+            report.add("From start to the first tags, imports included", name, "s", seconds)
+            report.add("Peak memory of that", name, "MB", [start["bytes"] / 1e6 for start in starts])
 
 
 def linear_tagger(texts: list[str]) -> Callable[[list[str]], Any]:
-    """TF-IDF with a logistic regression a label, of the baseline's settings; its labels are drawn."""
+    """Return TF-IDF with a one-vs-rest logistic regression, with the baseline's settings, on random labels."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=200_000)
     labels = np.random.default_rng(0).random((len(texts), len(LABELS))) < 0.1
     model = make_pipeline(vectorizer, OneVsRestClassifier(LogisticRegression(C=5, solver="liblinear")))
     model.fit(texts, labels)
-    return lambda some: [np.flatnonzero(row) for row in model.predict_proba(some) >= 0.5]
+    return lambda batch: [np.flatnonzero(row) for row in model.predict_proba(batch) >= 0.5]
 
 
 def load_taggers(args: Any, texts: list[str], folder: str) -> dict[str, Callable[[list[str]], Any]]:
-    """Each path as a function of a list of texts; those whose packages or folders are absent are left out."""
+    """Return each path as a function of a list of texts; those without their packages or folders are left out."""
     ours = pipeline("multi-label-tagging", model=folder)  # type: ignore[call-overload]
     stock = pipeline("text-classification", model=folder, top_k=None)
     compiled = pipeline("multi-label-tagging", model=folder)  # type: ignore[call-overload]
     compiled.model = torch.compile(compiled.model, dynamic=True)
     taggers: dict[str, Callable[[list[str]], Any]] = {
-        "our pipeline": lambda some: ours(some, batch_size=64),
-        "our pipeline, torch.compile": lambda some: compiled(some, batch_size=64),
-        "our net, stock pipeline": lambda some: stock(some, batch_size=64),
+        "our pipeline": lambda batch: ours(batch, batch_size=64),
+        "our pipeline, torch.compile": lambda batch: compiled(batch, batch_size=64),
+        "our net, stock pipeline": lambda batch: stock(batch, batch_size=64),
         "TF-IDF + LR": linear_tagger(texts),
     }
     if find_spec("onnxruntime") is not None:
@@ -117,17 +117,17 @@ def load_taggers(args: Any, texts: list[str], folder: str) -> dict[str, Callable
                 taggers[f"ONNX Runtime {name}"] = partial(tagger, batch_size=64)
     if args.minilm is not None:
         minilm = pipeline("text-classification", model=args.minilm, top_k=None, function_to_apply="sigmoid")
-        taggers["MiniLM-L6, stock pipeline"] = lambda some: minilm(some, batch_size=64)
+        taggers["MiniLM-L6, stock pipeline"] = lambda batch: minilm(batch, batch_size=64)
         if args.distilbert:
             tokenizer = AutoTokenizer.from_pretrained(args.minilm)
-            net = DistilBertForSequenceClassification(DistilBertConfig(id2label=LABELS)).eval()
-            distilbert = pipeline("text-classification", model=net, tokenizer=tokenizer, top_k=None)
-            taggers["DistilBERT's shape, stock pipeline"] = lambda some: distilbert(some, batch_size=64)
+            model = DistilBertForSequenceClassification(DistilBertConfig(id2label=LABELS)).eval()
+            distilbert = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+            taggers["DistilBERT's shape, stock pipeline"] = lambda batch: distilbert(batch, batch_size=64)
     return taggers
 
 
-def measure_net_alone(report: Report, texts: list[str], folder: str) -> None:
-    """The nets without tokenizing: batches of 64 texts, sorted by length."""
+def measure_model_alone(report: Report, texts: list[str], folder: str) -> None:
+    """Measure the models without tokenizing: batches of 64 texts, sorted by length."""
     if not (Path(folder) / "onnx" / "model.onnx").exists():
         return
     import onnxruntime
@@ -149,18 +149,16 @@ def measure_net_alone(report: Report, texts: list[str], folder: str) -> None:
         for batch in batches:
             model(**batch)
 
-    found = race(
-        {"our net in torch": eager, "ONNX Runtime": lambda: [session.run(None, each) for each in arrays]},
-        report.args.repeats,
-    )
-    for name, seconds in found.items():
+    runs = {"our net in torch": eager, "ONNX Runtime": lambda: [session.run(None, batch) for batch in arrays]}
+    times = time_in_turns(runs, report.args.repeats)
+    for name, seconds in times.items():
         report.add("The net alone, batches of 64", name, "texts/s", [len(ordered) / value for value in seconds])
-    ratio = median(found["our net in torch"]) / median(found["ONNX Runtime"])
+    ratio = median(times["our net in torch"]) / median(times["ONNX Runtime"])
     report.ratios["texts/s: ONNX Runtime / our net in torch"] = ratio
 
 
 def measure_two_at_once(report: Report, texts: list[str], folder: str) -> None:
-    """Two threads of one process, each with a tagger of one thread, against one of them alone on the same cores."""
+    """Measure two threads of one process, each with a tagger of one thread, against one of them alone."""
     torch.set_num_threads(1)
     pipes = [pipeline("multi-label-tagging", model=folder) for _ in range(2)]  # type: ignore[call-overload]
     pairs: dict[str, list[Callable[[list[str]], Any]]] = {
@@ -176,11 +174,12 @@ def measure_two_at_once(report: Report, texts: list[str], folder: str) -> None:
             def both(taggers: list[Callable[[list[str]], Any]] = taggers) -> None:
                 list(pool.map(lambda tag: tag(texts), taggers))
 
-            found = race({"one": partial(taggers[0], texts), "two at once": both}, report.args.repeats)
-            report.add("Two at once, a thread each", f"{name}, one", "texts/s", [len(texts) / s for s in found["one"]])
-            together = [2 * len(texts) / seconds for seconds in found["two at once"]]
+            times = time_in_turns({"one": partial(taggers[0], texts), "two at once": both}, report.args.repeats)
+            alone = [len(texts) / seconds for seconds in times["one"]]
+            together = [2 * len(texts) / seconds for seconds in times["two at once"]]
+            report.add("Two at once, a thread each", f"{name}, one", "texts/s", alone)
             report.add("Two at once, a thread each", f"{name}, two together", "texts/s", together)
-            ratio = 2 * median(found["one"]) / median(found["two at once"])
+            ratio = 2 * median(times["one"]) / median(times["two at once"])
             report.ratios[f"two threads of one process together / one: {name}"] = ratio
     torch.set_num_threads(report.args.threads)
 

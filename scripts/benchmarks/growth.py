@@ -4,31 +4,34 @@ import json
 import tempfile
 from pathlib import Path
 
-from benchmark_report import Report, run_child
+from benchmarks.report import POOLING, Report, run_child
+
+
+SIZES = {
+    "time_steps": [16, 64, 256, 1024, 4096],
+    "num_labels": [10, 100, 1_000, 10_000, 30_000],
+    "vocab_size": [1_000, 10_000, 100_000],
+}
 
 
 def measure_growth(report: Report, folder: str) -> None:
-    """Time and memory against the length of texts, the number of labels, the vocabulary, and the rows of a file."""
-    for name, sizes in {
-        "time_steps": [16, 64, 256, 1024, 4096],
-        "num_labels": [10, 100, 1_000, 10_000, 30_000],
-        "vocab_size": [1_000, 10_000, 100_000],
-    }.items():
+    """Measure time and memory against the length of texts, the labels, the vocabulary, and the rows of a file."""
+    for name, sizes in SIZES.items():
         for size in sizes:
-            found = [json.loads(run_child(TRAINING_STEP, json.dumps({name: size}))) for _ in range(2)]
-            report.add("Growth: a training step of 16 texts", f"{name} {size:,}", "ms", [each["ms"] for each in found])
-            report.add("Growth: memory of that", f"{name} {size:,}", "MB", [each["bytes"] / 1e6 for each in found])
+            settings = json.dumps({"pooling": POOLING, name: size})
+            steps = [json.loads(run_child(TRAINING_STEP, settings)) for _ in range(2)]
+            report.add("Growth: a training step of 16 texts", f"{name} {size:,}", "ms", [step["ms"] for step in steps])
+            report.add("Growth: memory of that", f"{name} {size:,}", "MB", [step["bytes"] / 1e6 for step in steps])
     used = {}
     for number in report.args.rows:
         with tempfile.TemporaryDirectory() as temporary:
             lines = (json.dumps({"text": f"a lamp of {index % 997} lights for the desk"}) for index in range(number))
             source = Path(temporary) / "rows.jsonl"
-            source.write_text("\n".join(lines))
-            script = str(Path(__file__).with_name("tag.py"))
-            found = json.loads(run_child(TAG_FILE, script, folder, str(source), f"{temporary}/tagged.jsonl"))
-            used[number] = found["bytes"]
-            report.add("Growth: tagging a file", f"{number:,} rows", "texts/s", [number / found["seconds"]])
-            report.add("Growth: memory of that", f"{number:,} rows", "MB", [found["bytes"] / 1e6])
+            source.write_text("\n".join(lines), encoding="utf-8")
+            tagging = json.loads(run_child(TAG_FILE, folder, str(source), f"{temporary}/tagged.jsonl"))
+            used[number] = tagging["bytes"]
+            report.add("Growth: tagging a file", f"{number:,} rows", "texts/s", [number / tagging["seconds"]])
+            report.add("Growth: memory of that", f"{number:,} rows", "MB", [tagging["bytes"] / 1e6])
     if {10_000, 1_000_000} <= used.keys():
         report.ratios["a million texts: memory at the end / after 10,000"] = used[1_000_000] / used[10_000]
 
@@ -52,11 +55,13 @@ used = 1024 * int(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read()
 print(json.dumps(dict(ms=ms, bytes=used)))
 """
 TAG_FILE = """
-import json, re, runpy, sys, time
-script, model, source, output = sys.argv[1:]
+import json, re, sys, time
+model, source, output = sys.argv[1:]
 started = time.perf_counter()
-sys.argv = [script, "--model", model, "--input", source, "--output", output]
-runpy.run_path(script, run_name="__main__")
+from hf_rnn_multilabel.cli.main import main
+code = main(["tag", "--model", model, "--input", source, "--output", output])
+if code:
+    sys.exit(code)
 used = 1024 * int(re.search("VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 print(json.dumps(dict(seconds=time.perf_counter() - started, bytes=used)))
 """

@@ -8,22 +8,23 @@ from statistics import median
 from typing import Any
 
 import torch
-from benchmark_report import LABELS, Report, race, run_child
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import Trainer, TrainingArguments, default_data_collator
 
+from benchmarks.report import LABELS, POOLING, Report, run_child, time_in_turns
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForSequenceClassification
 from hf_rnn_multilabel.data import train_tokenizer
 from hf_rnn_multilabel.model.recurrence import GATES, ReadingOrders, RnnMultilabelLayer
 
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-# (batch, time, embedding, hidden size of a direction, share of the steps that are no padding)
+# (batch, time, embedding, hidden size per direction, fraction of the time steps that are no padding)
 SHAPES = [(64, 64, 128, 256, 0.55), (64, 64, 128, 256, 1.0), (32, 20, 384, 256, 0.9), (16, 256, 192, 256, 0.7)]
 
 
 def measure_steps(report: Report) -> None:
+    """Measure training steps of one layer, for each shape, cell and number of directions."""
     for batch, time_steps, embedding, hidden, fill in SHAPES:
         for cell_type in CELLS:
             for bidirectional in (False, True):
@@ -31,25 +32,27 @@ def measure_steps(report: Report) -> None:
                 shape += f", B{batch} T{time_steps} E{embedding} H{hidden}, fill {fill:g}"
                 inputs = torch.randn(batch, time_steps, embedding, requires_grad=True)
                 lengths = ragged_lengths(batch, time_steps, fill)
-                found = race(layer_steps(cell_type, bidirectional, hidden, inputs, lengths), report.args.repeats)
+                times = time_in_turns(
+                    layer_steps(cell_type, bidirectional, hidden, inputs, lengths), report.args.repeats
+                )
                 operations = 3 * 2 * GATES[cell_type] * hidden * (embedding + hidden) * batch * time_steps
-                for name, seconds in found.items():
-                    share = operations * (1 + bidirectional) / median(seconds) / report.product_rate
+                for name, seconds in times.items():
+                    fraction = operations * (1 + bidirectional) / median(seconds) / report.product_rate
                     values = [1e3 * value for value in seconds]
-                    report.add("Training step of a layer", f"{name}: {shape}", "ms", values, share=share)
+                    report.add("Training step of a layer", f"{name}: {shape}", "ms", values, share=fraction)
                 if not bidirectional and (time_steps, embedding) == (64, 128) and cell_type != "rnn":
                     label = f"training step, {cell_type}"
                     if fill < 1:
-                        for rival in ("packed", "padded"):
-                            ratio = median(found["ours"]) / median(found[rival])
-                            report.ratios[f"{label}, fill .55: ours / {rival}"] = ratio
+                        for other in ("packed", "padded"):
+                            ratio = median(times["ours"]) / median(times[other])
+                            report.ratios[f"{label}, fill .55: ours / {other}"] = ratio
                     else:
-                        share = operations / median(found["ours"]) / report.product_rate
-                        report.ratios[f"{label}: share of the product rate"] = share
+                        fraction = operations / median(times["ours"]) / report.product_rate
+                        report.ratios[f"{label}: share of the product rate"] = fraction
 
 
 def ragged_lengths(batch: int, time_steps: int, fill: float) -> torch.Tensor:
-    """Lengths from short to whole, (batch,), whose mean is `fill` of the time."""
+    """Return lengths from short to whole, (batch,), whose mean is `fill` of the time."""
     shortest = max(1, round((2 * fill - 1) * time_steps))
     return torch.linspace(shortest, time_steps, batch).round().long().flip(0)
 
@@ -57,7 +60,7 @@ def ragged_lengths(batch: int, time_steps: int, fill: float) -> torch.Tensor:
 def layer_steps(
     cell_type: str, bidirectional: bool, hidden: int, inputs: torch.Tensor, lengths: torch.Tensor
 ) -> dict[str, Callable[[], Any]]:
-    """Forward and backward of our layer, of the packed cell, and of the bare call that reads the padding too."""
+    """Return forward and backward of our layer, the packed cell, and the bare call that reads the padding too."""
     config = RnnMultilabelConfig(
         cell_type=cell_type,  # type: ignore[arg-type]
         hidden_size=hidden,
@@ -84,7 +87,7 @@ def layer_steps(
 
 
 def measure_epoch(report: Report, texts: list[str]) -> None:
-    """The stock Trainer against the same net, optimiser and batches in a bare loop, and against LibMultiLabel."""
+    """Measure the stock `Trainer` against the same model and batches in a bare loop, and against LibMultiLabel."""
     tokenizer = train_tokenizer(texts, model_max_length=256)
     labels = len(LABELS)
     rows = [
@@ -97,10 +100,10 @@ def measure_epoch(report: Report, texts: list[str]) -> None:
     ]
     rows.sort(key=lambda row: len(row["input_ids"]))
 
-    def collate(some: list[dict]) -> dict[str, torch.Tensor]:
-        padded = tokenizer.pad([{key: row[key] for key in ("input_ids", "attention_mask")} for row in some])
+    def collate(batch: list[dict]) -> dict[str, torch.Tensor]:
+        padded = tokenizer.pad([{key: row[key] for key in ("input_ids", "attention_mask")} for row in batch])
         return default_data_collator(
-            [{key: padded[key][i] for key in padded} | {"labels": row["labels"]} for i, row in enumerate(some)]
+            [{key: padded[key][i] for key in padded} | {"labels": row["labels"]} for i, row in enumerate(batch)]
         )
 
     def with_trainer(sampling: str, batch_size: int, **settings: Any) -> None:
@@ -130,13 +133,13 @@ def measure_epoch(report: Report, texts: list[str]) -> None:
             optimizer.zero_grad()
 
     repeats = max(report.args.repeats // 2, 2)
-    found = race({"Trainer": partial(with_trainer, "sequential", 32), "bare loop": bare}, repeats)
-    for name, seconds in found.items():
+    times = time_in_turns({"Trainer": partial(with_trainer, "sequential", 32), "bare loop": bare}, repeats)
+    for name, seconds in times.items():
         report.add("An epoch", f"{name}, {len(rows):,} texts", "s", seconds)
-    report.ratios["epoch: Trainer / bare loop"] = median(found["Trainer"]) / median(found["bare loop"])
+    report.ratios["epoch: Trainer / bare loop"] = median(times["Trainer"]) / median(times["bare loop"])
     if report.args.peer_python is None:
         return
-    # The peer's net: GloVe's 100 features, 256 a direction, an attention a label, batches of 64.
+    # The peer's model: GloVe's 100 features, 256 per direction, one attention per label, batches of 64.
     same = {"cell_type": "gru", "pooling": "label_attention", "embedding_size": 100, "hidden_size": 256}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(texts, file)
@@ -147,17 +150,17 @@ def measure_epoch(report: Report, texts: list[str]) -> None:
                 run_child(PEER_EPOCH, file.name, str(report.args.threads), python=report.args.peer_python)
             ),
         }
-        found = race(runs, repeats)
-    for name, seconds in found.items():
+        times = time_in_turns(runs, repeats)
+    for name, seconds in times.items():
         report.add("An epoch", f"{name}, {len(rows):,} texts", "s", seconds)
-    ratio = median(found["our GRU with label attention"]) / median(found["LibMultiLabel's BiGRULWAN"])
+    ratio = median(times["our GRU with label attention"]) / median(times["LibMultiLabel's BiGRULWAN"])
     report.ratios["epoch: our GRU with label attention / LibMultiLabel's BiGRULWAN"] = ratio
 
 
 def new_model(vocab_size: int, **settings: Any) -> RnnMultilabelForSequenceClassification:
-    return RnnMultilabelForSequenceClassification(
-        RnnMultilabelConfig(vocab_size=vocab_size, id2label=LABELS, **settings)
-    )
+    """Return a model with random weights."""
+    settings = {"pooling": POOLING, "id2label": LABELS} | settings
+    return RnnMultilabelForSequenceClassification(RnnMultilabelConfig(vocab_size=vocab_size, **settings))
 
 
 # Its time from the first batch to the last, without the start of its process and the making of its vocabulary.

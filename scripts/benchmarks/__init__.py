@@ -1,0 +1,1 @@
+"""What `benchmark.py` and `benchmark_quality.py` measure with, and in `results/` what they measured."""
