@@ -94,7 +94,10 @@ def test_imports_make_no_circles():
 
 def test_every_import_within_the_package_is_there():
     wrong = [
-        f"{name}, line {line}: {other}" for name in MODULES for other, line in own_imports(name) if other not in MODULES
+        f"{name}, line {line}: {other}"
+        for name in MODULES
+        for other, line in own_imports(name)
+        if other not in MODULES
     ]
     assert wrong == []
 
