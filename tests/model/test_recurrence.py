@@ -2,7 +2,6 @@ import itertools
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 
-import hf_rnn_multilabel.model
 from hf_rnn_multilabel.model import recurrence
 from hf_rnn_multilabel.model.recurrence import (
     LockedDropout,
@@ -136,12 +134,6 @@ def test_a_layer_equals_the_packed_module_of_torch(build_config, cell_type, bidi
     expected, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
     valid = (torch.arange(6) < lengths[:, None]).unsqueeze(-1)
     torch.testing.assert_close(layer(inputs, ReadingOrders.of(valid.squeeze(-1))), expected, atol=1e-6, rtol=0)
-
-
-def test_nothing_is_packed_in_the_source():
-    files = sorted(Path(hf_rnn_multilabel.model.__file__).parent.glob("*.py"))
-    assert len(files) >= 7
-    assert [file.name for file in files if "pack_padded_sequence" in file.read_text()] == []
 
 
 def test_locked_dropout_has_one_mask_for_all_steps_of_a_text():
