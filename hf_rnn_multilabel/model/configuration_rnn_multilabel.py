@@ -164,7 +164,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
     @property
     def label_names(self) -> list[str]:
         """Label names in the order of the logits."""
-        return [self.id2label[index] for index in range(self.num_labels)]
+        id2label = self.id2label  # once, since each attribute of a configuration takes a microsecond
+        return [id2label[index] for index in range(len(id2label))]
 
     @property
     def label_thresholds(self) -> list[float]:

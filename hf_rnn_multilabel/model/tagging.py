@@ -8,6 +8,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -176,6 +177,8 @@ class TagChooser:
         return tags
 
 
+# The same thresholds come with each call.
+@lru_cache(maxsize=2**14)
 def _lower_bound(threshold: float) -> float:
     """A logit a little below all those whose score reaches the threshold."""
     below = threshold * (1 - 1e-6)
