@@ -28,6 +28,9 @@ class LabelledFile:
     unknown_labels: Literal["error", "drop"] = field(
         default="error", metadata={"help": "Labels that the tagger does not have: error or drop."}
     )
+    blank_label: Literal["ignored", "absent"] = field(
+        default="ignored", metadata={"help": "Meaning of a blank in a 0/1 column: ignored or absent (0)."}
+    )
     file_format: str | None = field(default=None, metadata={"help": "Default: as the file's name says."})
     delimiter: str | None = field(default=None, metadata={"help": "Of a csv. Default: a comma."})
     encoding: str | None = field(default=None, metadata={"help": "Of the file. Default: UTF-8."})
@@ -45,6 +48,7 @@ class LabelledFile:
             labels[0] if len(labels) == 1 else labels,
             separator=self.label_separator,
             unknown_labels=self.unknown_labels,
+            blank_label=self.blank_label,
         )
         return replace(rows, source=describe_file(path, "validation"))
 
@@ -85,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
         rows = file.read(tagger.label_names)
         result = evaluate_tagger(tagger, rows, batch_size=args.batch_size)
     if as_json:
-        print_json({"model": args.model, "input": file.input} | result)
+        print_json({"model": args.model, "input": file.input, "description": rows.description} | result)
         return
     print(rows.description)
     show(args.model, result)

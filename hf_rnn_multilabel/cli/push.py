@@ -41,19 +41,27 @@ def main(argv: Sequence[str]) -> None:
     args = PushArguments(**given)
     if args.folder is None or args.repo_id is None:
         parser.error("--folder and --repo_id are needed: what to push, and where to")
-    files = files_to_push(args.folder, args.token)
     if args.dry_run:
-        if as_json:
-            print_json({"files": files})
-            return
-        print(render_card(args.folder, args.repo_id, args.token))
-        print("\n".join(files))
-        print("A dry run: nothing was sent.")
+        show(args, as_json)
         return
     options = {name: value for name, value in given.items() if name not in ("folder", "repo_id", "dry_run")}
     with quiet():
         commit = push_to_hub(args.folder, args.repo_id, **options)
+    url = commit.pr_url or commit.commit_url
     if as_json:
-        print_json({"revision": commit.oid, "url": commit.commit_url})
+        print_json({"revision": commit.oid, "url": url})
     else:
-        print(f"Pushed as revision {commit.oid}: {commit.pr_url or commit.commit_url}")
+        print(f"Pushed as revision {commit.oid}: {url}")
+
+
+def show(args: PushArguments, as_json: bool) -> None:
+    """Print what a push would send."""
+    with quiet():
+        files = files_to_push(str(args.folder), args.token)
+        card = render_card(str(args.folder), args.repo_id, args.token)
+    if as_json:
+        print_json({"files": files})
+        return
+    print(card)
+    print("\n".join(files))
+    print("A dry run: nothing was sent.")

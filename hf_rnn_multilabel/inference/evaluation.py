@@ -11,6 +11,7 @@ from transformers import pipeline
 from transformers.utils import cached_file
 
 from ..data import encode_labels, find_text_column
+from ..data.label_columns import UNDERSTOOD
 from ..evaluation import ThresholdMethod, evaluate_all, evaluate_scores, tune_thresholds
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..hub.model_card import build_card, save_card
@@ -24,6 +25,7 @@ from ..hub.run_info import (
     RunInfo,
     SplitInfo,
 )
+from ..model.tagging import shorten
 from .loading import load_checkpoint
 from .logits import sigmoid
 
@@ -65,7 +67,13 @@ def labelled_texts(
     text_column = text_column or find_text_column(rows)
     encoded, encoding = encode_labels(rows, label_column, label_names=label_names, **options)
     labels = np.asarray(encoded.with_format("numpy")["labels"][:])
-    return LabelledTexts(list(encoded[text_column]), labels, label_names, str(encoding))
+    positives = int((labels == 1).sum())
+    description = f"Labels read from {UNDERSTOOD[encoding.form]}: {positives / len(labels):.2f} per text on average."
+    for dropped in encoding.dropped.values():
+        description += (
+            f" Dropped {sum(dropped.values()):,} of labels that the tagger does not have: {shorten(list(dropped))}."
+        )
+    return LabelledTexts(list(encoded[text_column]), labels, label_names, description)
 
 
 def evaluate_tagger(tagger: Any, rows: LabelledTexts, **options: Any) -> dict[str, Any]:
