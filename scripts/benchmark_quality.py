@@ -1,6 +1,6 @@
 """How good it is, beside what one would use instead: data sets x recipes x seeds, with all choices from validation.
 
-    python scripts/benchmark_quality.py --data ../shared/data --encoder path/to/MiniLM-L6 --output_dir outputs/quality
+    python scripts/benchmark_quality.py --data path/to/sets --encoder path/to/MiniLM-L6 --output_dir outputs/quality
     python scripts/benchmark_quality.py --data ... --encoder ... --sets goemotions --recipes averaged --output_dir ...
 
 Every cell is one run of `hf-rnn-multilabel train` or `distill` with the recipe's options, of the linear model, of the
