@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         if args.input is not None and not texts:
             raise ValueError(f"{args.input!r} holds no texts; leave out `--input`, or give a file of texts.")
         model, tokenizer = load_checkpoint(args.model, revision=args.revision)
-        folder = export_onnx(model, tokenizer, output, int8=args.int8)
+        folder = export_onnx(model, tokenizer, output, int8=args.int8)  # type: ignore[arg-type]
         names = [MODEL, MODEL_INT8] if args.int8 else [MODEL]
         checks = [check_export(folder, name, model, tokenizer, texts) for name in names] if texts else []
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
