@@ -18,15 +18,7 @@ from hf_rnn_multilabel.cli.main import COMMANDS, main
 
 
 COMMAND = [sys.executable, "-m", "hf_rnn_multilabel.cli.main"]
-
-
-@pytest.fixture(autouse=True)
-def loggers():
-    """As they were before the command took them."""
-    logger, format_warning = logging.getLogger("hf_rnn_multilabel"), warnings.formatwarning
-    before = list(logger.handlers), logger.propagate, logger.level
-    yield
-    (logger.handlers, logger.propagate, logger.level), warnings.formatwarning = before, format_warning
+pytestmark = pytest.mark.usefixtures("loggers")
 
 
 @pytest.fixture

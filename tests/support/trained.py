@@ -1,5 +1,7 @@
 """Files of rows, and the folders that are trained once for all tests of the commands."""
 
+import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,12 @@ def bert(tmp_path_factory) -> Path:
 def kept_checkpoints(monkeypatch):
     """A run that keeps its own folder when it has finished."""
     monkeypatch.setattr("hf_rnn_multilabel.training.folder.shutil.rmtree", lambda *args, **kwargs: None)
+
+
+@pytest.fixture
+def loggers():
+    """As they were before the command took them."""
+    logger, format_warning = logging.getLogger("hf_rnn_multilabel"), warnings.formatwarning
+    before = list(logger.handlers), logger.propagate, logger.level
+    yield
+    (logger.handlers, logger.propagate, logger.level), warnings.formatwarning = before, format_warning
