@@ -2,7 +2,7 @@ PYTHON := .venv/bin/python
 FLOOR := .venv-floor/bin/python
 BETWEEN := .venv-between/bin/python
 
-.PHONY: demo test test-floor lint
+.PHONY: demo test test-avx2 test-floor lint
 
 # Trains on the bundled data set, prints the metrics beside a linear model's and tags three texts.
 demo: .venv/installed
@@ -12,6 +12,11 @@ demo: .venv/installed
 # Runs all tests, offline but for the fetch of the conformance suite of transformers.
 test: .venv/installed
 	$(PYTHON) -m pytest
+
+# Runs the tests that depend on the processor's kernels as on one with AVX2 alone, as most in use are.
+test-avx2: .venv/installed
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTHON) -m pytest tests/inference tests/training/test_stepwise.py \
+		tests/model/test_losses.py tests/model/test_masked_lm.py tests/model/test_modeling.py tests/model/test_recurrence.py
 
 # Opens checkpoints of the newest versions with the lowest that pyproject.toml allows and with ones between, without
 # the package, and runs the tests of the model with the lowest.
