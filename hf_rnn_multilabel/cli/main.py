@@ -7,10 +7,12 @@ import importlib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from types import FrameType
 
 from huggingface_hub.errors import HTTPError, StrictDataclassClassValidationError, StrictDataclassError
@@ -33,6 +35,8 @@ ERRORS = (ValueError, OSError, ImportError, HTTPError, StrictDataclassError)
 # The extra that installs a module; all others come with "train".
 EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "optuna": "search"}
 TRAIN = ("accelerate", "datasets", "evaluate", "iterstrat", "jinja2", "matplotlib", "pyarrow", "scipy", "sklearn")
+# A setting as the messages of the package name it.
+SETTING = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
 
 
 class Terminated(BaseException):
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ERRORS as error:
-        print(f"hf-rnn-multilabel {name}: {_in_words(error)}", file=sys.stderr)
+        print(f"hf-rnn-multilabel {name}: {_in_words(error, name)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"\nhf-rnn-multilabel {name}: stopped. {STOPPED.get(name, 'Nothing was written.')}", file=sys.stderr)
@@ -71,15 +75,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _in_words(error: BaseException) -> str:
-    """An error in one line; what is not installed, with the command that installs it."""
+def _in_words(error: BaseException, command: str) -> str:
+    """An error in one line; what is not installed, with the command that installs it; settings as options."""
     module = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ImportError) and module in (*EXTRAS, *TRAIN):
         extra = EXTRAS.get(module, "train")
         return f'the package of {module} is not installed; run `pip install "hf-rnn-multilabel[{extra}]"`.'
     if isinstance(error, StrictDataclassClassValidationError) and error.__cause__ is not None:
         error = error.__cause__  # what the configuration says, without the name of its method
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return SETTING.sub(partial(_as_option, options=_options_of(command)), text)
+
+
+def _options_of(command: str) -> set[str]:
+    """The names of a command's options; none if it cannot be imported."""
+    try:
+        parser = importlib.import_module(f".{command}", __package__).make_parser()
+    except ImportError:
+        return set()
+    return {action.dest for action in parser._actions}
+
+
+def _as_option(match: re.Match[str], options: set[str]) -> str:
+    """What Python calls `delimiter=';'` is `--delimiter ';'` here."""
+    name, value = match.groups()
+    return f"`--{name}{f' {value}' if value else ''}`" if name in options else match[0]
 
 
 _RESUMES = "The same command resumes from the last checkpoint, if there is one."

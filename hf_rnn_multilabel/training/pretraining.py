@@ -24,6 +24,7 @@ from .recipe import (
     HEAD,
     NETWORK,
     EncoderRecipe,
+    check_numbers,
     is_main_process,
     refuse_settings,
     refuse_unknown,
@@ -92,6 +93,7 @@ def pretrain_encoder(
         FileExistsError, BlockingIOError: as `train_tagger`.
     """
     recipe = split_settings(settings)
+    check(recipe)
     with run_folder(output_dir, is_main_process()) as folder:
         set_seed(recipe.seed)
         paths = [str(path) for path in ([files] if isinstance(files, str | Path) else files)]
@@ -148,6 +150,18 @@ def pretrain_encoder(
             folder.publish(result)
         trainer.accelerator.wait_for_everyone()
         return Pretraining(folder.output, info)
+
+
+def check(recipe: PretrainingRecipe) -> None:
+    """Refuse settings that mean nothing.
+
+    Raises:
+        ValueError: in words.
+    """
+    check_numbers(recipe)
+    for name in ("validation_fraction", "mlm_probability"):
+        if not 0 < getattr(recipe, name) < 1:
+            raise ValueError(f"`{name}` is {getattr(recipe, name)}; it must be between 0 and 1.")
 
 
 def make_masking_vocabulary(recipe: PretrainingRecipe, texts: list[str]) -> Vocabulary:

@@ -149,6 +149,10 @@ STOCK_ARGUMENTS: dict[str, Any] = {
 }
 
 
+# What an epoch can be selected by; see `evaluation.compute_metrics`.
+SELECTION_METRICS = {"loss", "hamming_loss", "subset_accuracy", "map_micro"} | {
+    f"{name}_{average}" for name in ("precision", "recall", "f1") for average in ("micro", "macro")
+}
 # The whole folder is pushed at the end, not the checkpoints on the way.
 OF_THE_PUSH = {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy"}
 
@@ -253,6 +257,24 @@ def check(recipe: Recipe) -> None:
     for name in ("search_trials", "num_bigram_buckets", "early_stopping_patience"):
         if getattr(recipe, name) < 0:
             raise ValueError(f"`{name}` is {getattr(recipe, name)}; it must be at least 0.")
+    metric = recipe.training_arguments.get("metric_for_best_model")
+    if metric is not None and metric.removeprefix("eval_") not in SELECTION_METRICS:
+        raise ValueError(f"`metric_for_best_model` is {metric!r}; it must be one of {sorted(SELECTION_METRICS)}.")
+    check_numbers(recipe)
+
+
+def check_numbers(recipe: EncoderRecipe) -> None:
+    """Refuse numbers with which no `Trainer` trains.
+
+    Raises:
+        ValueError: with the setting's name.
+    """
+    if recipe.learning_rate is not None and not recipe.learning_rate >= 0:
+        raise ValueError(f"`learning_rate` is {recipe.learning_rate}; it must be at least 0.")
+    for name in ("num_train_epochs", "per_device_train_batch_size", "per_device_eval_batch_size"):
+        value = getattr(recipe, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"`{name}` is {value}; it must be above 0.")
 
 
 def refuse_unknown(names: Iterable[str], kinds: Iterable[type]) -> None:

@@ -100,6 +100,13 @@ def test_an_error_is_one_line_without_a_traceback(push_raises, capsys, error, wo
     assert captured.err.count("\n") == 1 and captured.out == ""
 
 
+def test_a_setting_is_named_as_the_option_that_it_is(push_raises, capsys):
+    with push_raises(ValueError("`repo_id` is 3; pass `token='a b'`, not `top_k`, or `dry_run`.")):
+        assert main(["push"]) == 1
+    words = "`--repo_id` is 3; pass `--token 'a b'`, not `top_k`, or `--dry_run`."
+    assert capsys.readouterr().err == f"hf-rnn-multilabel push: {words}\n"
+
+
 def test_what_the_configuration_refuses_is_told_without_the_name_of_its_method(push_raises, capsys):
     def refused(argv):
         RnnMultilabelConfig(id2label={0: "a", 1: "b"}, thresholds={"c": 0.5})

@@ -3,12 +3,23 @@
 import re
 from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 from helpers import run_train
+from transformers import EvalPrediction
 
 from hf_rnn_multilabel import RnnMultilabelConfig
+from hf_rnn_multilabel.evaluation import compute_metrics
 from hf_rnn_multilabel.training.initialization import objective_numbers
-from hf_rnn_multilabel.training.recipe import NETWORK, Recipe, Traits, check, resolve, trainer_arguments
+from hf_rnn_multilabel.training.recipe import (
+    NETWORK,
+    SELECTION_METRICS,
+    Recipe,
+    Traits,
+    check,
+    resolve,
+    trainer_arguments,
+)
 from hf_rnn_multilabel.training.tagger import split_settings
 
 
@@ -170,3 +181,25 @@ def test_new_embeddings_learn_at_the_rate_of_the_rest(tmp_path, train_and_valida
     with pytest.raises(ValueError, match=r"`embedding_lr_factor` is .*, but the embeddings are new"):
         run_train(tmp_path / "model", *train_and_validation, "--embedding_lr_factor", factor)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"learning_rate": -1.0}, "`learning_rate` is -1.0"),
+        ({"num_train_epochs": 0.0}, "`num_train_epochs` is 0.0"),
+        ({"per_device_train_batch_size": 0}, "`per_device_train_batch_size` is 0"),
+        ({"training_arguments": {"metric_for_best_model": "f1"}}, "`metric_for_best_model` is 'f1'.*'f1_micro'"),
+    ],
+    ids=str,
+)
+def test_settings_with_which_nothing_is_trained_are_told_at_once(setting, message):
+    with pytest.raises(ValueError, match=message):
+        check(Recipe(**setting))
+
+
+def test_an_epoch_can_be_selected_by_every_metric_of_an_evaluation():
+    found = compute_metrics(EvalPrediction(np.array([[2.0, -2.0], [-1.0, 1.5]]), np.array([[1.0, 0.0], [0.0, 1.0]])))
+    assert found.keys() - {"threshold"} | {"loss"} == SELECTION_METRICS
+    for name in SELECTION_METRICS:
+        check(Recipe(training_arguments={"metric_for_best_model": f"eval_{name}"}))
