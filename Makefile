@@ -4,9 +4,10 @@ BETWEEN := .venv-between/bin/python
 
 .PHONY: demo test test-avx2 test-floor lint
 
-# Trains on the bundled data set, prints the metrics beside a linear model's and tags three texts.
+# Trains on the bundled data set anew, prints the metrics beside a linear model's and tags three texts.
 demo: .venv/installed
-	$(PYTHON) scripts/train.py --output_dir outputs/demo --linear_baseline \
+	rm -rf outputs/demo
+	.venv/bin/hf-rnn-multilabel train --output_dir outputs/demo --linear_baseline \
 		--word_dropout 0.1 --learning_rate 6e-3
 
 # Runs all tests, offline but for the fetch of the conformance suite of transformers.
