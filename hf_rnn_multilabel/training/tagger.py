@@ -199,7 +199,7 @@ def train(
     fitted.trainer.accelerator.wait_for_everyone()
     tagger = pipeline("multi-label-tagging", model=str(folder.output))  # type: ignore[call-overload]
     texts = data.texts[str(info.final_split)][:NUM_EXAMPLES]
-    return Run(folder.output, tagger, info, recipe, list(zip(texts, tagger(texts), strict=True)))
+    return Run(folder.output, tagger, info, recipe, list(zip(texts, tagger(texts, truncation=True), strict=True)))
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -242,7 +242,7 @@ def measure_speed(folder: Path, texts: list[str], args: transformers.TrainingArg
     """Measure how fast a saved tagger tags."""
     tagger = pipeline("multi-label-tagging", model=str(folder))  # type: ignore[call-overload]
     started = time.perf_counter()
-    tagger(texts, batch_size=args.per_device_eval_batch_size)
+    tagger(texts, batch_size=args.per_device_eval_batch_size, truncation=True)
     return SpeedInfo(
         texts_per_second=len(texts) / (time.perf_counter() - started),
         batch_size=args.per_device_eval_batch_size,
