@@ -98,5 +98,5 @@ def main(argv: Sequence[str]) -> None:
 def show(models: list[str], result: dict[str, Any]) -> None:
     """Print the metrics, then the labels."""
     print(f"\n{result['rows']:,} texts")
-    print_metrics([MetricRow(model=" + ".join(models), thresholds="its own", metrics=result["metrics"])])
+    print_metrics([MetricRow(model=" + ".join(models), thresholds="its own thresholds", metrics=result["metrics"])])
     print_labels([LabelResult(**{"train_support": None} | row) for row in result["labels"]])

@@ -1,5 +1,6 @@
 """`hf-rnn-multilabel export`: a trained folder in, one that tags without torch out."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,9 @@ def main(argv: Sequence[str]) -> None:
     args = ExportArguments(**given)
     if args.model is None:
         parser.error("--model is needed: a trained folder, or a name on the Hub")
+    for name in ("root", "torch.onnx", "onnxscript", "onnx_ir"):
+        # Hints for those who write exporters.
+        logging.getLogger(name).setLevel(logging.ERROR)
     with quiet():
         output = _output(args)
         texts = [] if args.input is None else list(read_texts([args.input], args.text_column))

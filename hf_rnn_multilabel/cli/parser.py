@@ -7,13 +7,14 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, make_dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
+
+from ..training.recipe import near_names
 
 
 PROGRAM = "hf-rnn-multilabel"
@@ -119,7 +120,7 @@ class CommandParser(HfArgumentParser):
     def _hint(self, name: str) -> str:
         names = [action.dest for action in self._actions]
         everything = "--help" if self.sections is None else "--help-all"
-        near = get_close_matches(name.lstrip("-").replace("-", "_"), names, n=2)
+        near = [f"--{each}" for each in near_names(name.lstrip("-").replace("-", "_"), names)]
         return f"did you mean {' or '.join(near)}?" if near else f"no option is called so; see {everything}"
 
     def error(self, message: str) -> NoReturn:

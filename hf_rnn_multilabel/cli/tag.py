@@ -10,7 +10,7 @@ from tqdm import tqdm
 from ..data import open_output, read_rows
 from ..inference.files import WINDOW, tag_rows
 from ..inference.loading import load_tagger
-from .output import quiet
+from .output import print_json, quiet
 from .parser import CommandParser
 
 
@@ -28,6 +28,9 @@ class TagArguments:
     output: str = field(default="-", metadata={"help": "jsonl, csv, tsv or parquet, also .gz; - for jsonl to stdout."})
     text_column: str = field(default="text", metadata={"help": "Where a row's text is."})
     tags_column: str = field(default="predicted_labels", metadata={"help": "Where its tags go."})
+    tags_separator: str | None = field(
+        default=None, metadata={"help": "Join a row's tags to one string, for example ';'. Default: a list."}
+    )
     scores: bool = field(default=False, metadata={"help": "Give each tag with its score."})
     threshold: float | None = field(default=None, metadata={"help": "Instead of the model's own thresholds."})
     top_k: int | None = field(default=None, metadata={"help": "At most so many tags per text."})
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     """Tag as the command line says."""
     parser = make_parser()
     given = parser.parse(argv)
-    given.pop("json")  # rows come out as JSON anyway
+    as_json = given.pop("json")
     args = TagArguments(**given)
     if not args.model:
         parser.error("--model is needed: a trained folder, or a name on the Hub")
@@ -83,6 +86,7 @@ def main(argv: Sequence[str]) -> None:
         text_column=args.text_column,
         tags_column=args.tags_column,
         scores=args.scores,
+        tags_separator=args.tags_separator,
         window=args.window,
         **{name: getattr(args, name) for name in TAGGING},
     )
@@ -91,3 +95,8 @@ def main(argv: Sequence[str]) -> None:
     with open_output(args.output, inputs=[args.input]) as output:
         for row in tagged:
             output.write(row)
+    if args.output != "-":
+        if as_json:
+            print_json({"rows": output.rows, "output": args.output})
+        else:
+            print(f"Tagged {output.rows:,} rows. Saved in {args.output}.", file=sys.stderr)

@@ -88,9 +88,9 @@ def check_written(strings: Iterable[str], column: str, separators: str = SEPARAT
     for string in map(str.strip, strings):
         if (string.startswith("[") and string.endswith("]")) or any(character in string for character in separators):
             raise ValueError(
-                f"Column {column!r} holds {string!r:.80}: one label or several? If one, pass `label_names` with all "
-                "labels; if several, pass `separator`; of the text of a list, make a list (by `ast.literal_eval`, or "
-                "write the rows as jsonl)."
+                f"Column {column!r} holds {string!r:.80}: one label or several? If several, say what separates "
+                "them (`separator`, on the command line `--label_separator`). If one, give all labels (`label_names`, "
+                "`--label_list`). A list that was written as text must be a list: write the rows as jsonl."
             )
 
 
@@ -113,7 +113,8 @@ def check_joined(strings: Iterable[str], column: str) -> None:
         if 2 * len(joined) >= len(held):
             raise ValueError(
                 f"Column {column!r} holds {joined[0]!r:.80}, whose parts are labels too: one label or several? If "
-                f"several, pass `separator={character!r}`; if one, pass `label_names` with all labels."
+                f"several, pass `separator={character!r}` (`--label_separator`). If one, give all labels "
+                "(`label_names`, `--label_list`)."
             )
 
 

@@ -136,7 +136,7 @@ def load_data(
         files=loaded.files,
     )
     _refuse_without_labels(dataset, origin)
-    messages = [str(encoding), *_report_duplicates(dataset, text_column)]
+    messages = [_report_texts(dataset, text_column), str(encoding), *_report_duplicates(dataset, text_column)]
     if "validation" not in dataset:
         parts = stratified_split(dataset["train"], arguments.validation_fraction, seed=seed, group_column=text_column)
         dataset["train"], dataset["validation"] = parts["train"], parts["test"]
@@ -269,6 +269,15 @@ def _refuse_without_labels(
             raise ValueError(
                 f"No row of {origin.split(split)} has a label, so that nothing can be measured on it: {remedy}."
             )
+
+
+def _report_texts(dataset: DatasetDict, column: str) -> str:
+    """How many rows there are, where their texts are, and how many have no label."""
+    sizes = ", ".join(f"{split} {len(rows):,}" for split, rows in dataset.items())
+    labels = np.asarray(dataset["train"].with_format("numpy")["labels"][:])
+    num_empty = int((~(labels == 1).any(1)).sum())
+    rest = f"; {num_empty:,} rows of train have no label." if num_empty else "."
+    return f"Rows: {sizes}, with the texts in the column {column!r}{rest}"
 
 
 def _report_duplicates(dataset: DatasetDict, column: str) -> list[str]:

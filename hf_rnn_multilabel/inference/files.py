@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from ..model.tagging import shorten
+
 
 # Rows in memory at once, whose texts are sorted by length into batches.
 WINDOW = 4096
@@ -16,6 +18,7 @@ def tag_rows(
     text_column: str = "text",
     tags_column: str = "predicted_labels",
     scores: bool = False,
+    tags_separator: str | None = None,
     window: int = WINDOW,
     **options: Any,
 ) -> Iterator[dict[str, Any]]:
@@ -27,6 +30,7 @@ def tag_rows(
         text_column: where a row's text is.
         tags_column: where its tags go: a list of labels.
         scores: whether the tags are `{"label": name, "score": probability}`.
+        tags_separator: joins the labels of a row to one string; None: they are a list.
         window: rows that are in memory at once.
         options: of the tagger's call, for example `threshold`.
 
@@ -34,15 +38,19 @@ def tag_rows(
         the rows in their order, with one column more.
 
     Raises:
-        ValueError: for a row whose text is missing or no string, or that has the column already, with its number,
+        ValueError: for a label that holds the separator, for scores beside it, and for a row whose text is missing or no string, or that has the column already, with its number,
             counted from 1.
     """
     if window < 1:
         raise ValueError(f"`window` is {window}; it must be at least 1.")
+    if tags_separator is not None:
+        _check_separator(tags_separator, tagger.label_names, scores)
     rows, num_done = iter(rows), 0
     while part := list(islice(rows, window)):
         for number, row in enumerate(part, num_done + 1):
-            if not isinstance(row.get(text_column), str):
+            if text_column not in row:
+                raise ValueError(f"Row {number} has no column {text_column!r} (`text_column`); it has {list(row)}.")
+            if not isinstance(row[text_column], str):
                 raise ValueError(
                     f"Row {number} has {row.get(text_column)!r:.200} as `{text_column}`; it must be a string. Its "
                     f"columns are {list(row)}; name the text's with `text_column`."
@@ -50,5 +58,23 @@ def tag_rows(
             if tags_column in row:
                 raise ValueError(f"Row {number} has a column {tags_column!r} already; give another `tags_column`.")
         for row, tags in zip(part, tagger([row[text_column] for row in part], **options), strict=True):
-            yield row | {tags_column: tags if scores else [tag["label"] for tag in tags]}
+            yield row | {tags_column: _written(tags, scores, tags_separator)}
         num_done += len(part)
+
+
+def _written(tags: list[dict[str, Any]], scores: bool, separator: str | None) -> Any:
+    """The tags of a text as they stand in a row."""
+    if scores:
+        return tags
+    labels = [tag["label"] for tag in tags]
+    return labels if separator is None else separator.join(labels)
+
+
+def _check_separator(separator: str, label_names: list[str], scores: bool) -> None:
+    if scores:
+        raise ValueError(f"`scores` are asked for, so the tags cannot be joined by `tags_separator` {separator!r}.")
+    wrong = [name for name in label_names if separator in name]
+    if wrong or not separator:
+        raise ValueError(
+            f"`tags_separator` is {separator!r}, which stands in the labels {shorten(wrong)}; give another."
+        )

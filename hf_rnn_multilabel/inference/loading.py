@@ -107,6 +107,13 @@ def load_checkpoint(
         config = AutoConfig.from_pretrained(name_or_path, revision=revision)
     except StrictDataclassError as error:
         raise ValueError(f"The config.json of {name_or_path} is wrong: {error}") from error
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(
+            f"There is no folder {str(name_or_path)!r}, and no model of this name on the Hub could be read ({reason})."
+            if not Path(name_or_path).is_dir()
+            else f"{str(name_or_path)!r} is no folder of a model ({reason})."
+        ) from error
     if config.model_type != "rnn_multilabel":
         raise ValueError(f"{name_or_path} is a {config.model_type!r} model; give a 'rnn_multilabel' one.")
     try:

@@ -219,6 +219,9 @@ def check_metadata(metadata: Mapping[str, Any], num_labels: int, tokenizer: Toke
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        print(__doc__)
+        return
     """Tag the lines of the standard input, a line of JSON each."""
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]

@@ -69,6 +69,10 @@ class RunFolder:
 
     def publish(self, result: Path) -> None:
         """Move the finished result to its place, and remove the run's own files."""
+        for path in result.rglob("*"):
+            if path.is_file():
+                # Weights are written for their owner alone, which a shared folder would hide.
+                path.chmod(0o666 & ~_umask())
         if self.output.exists():
             self.output.rmdir()  # empty, as was checked
         os.replace(result, self.output)
@@ -128,6 +132,13 @@ def is_complete(checkpoint: Path, averages_weights: bool = False) -> bool:
     except (OSError, ValueError):
         return False
     return not averages_weights or (checkpoint / RAW_WEIGHTS).exists()
+
+
+def _umask() -> int:
+    """The permissions that this process does not give to new files; only setting them tells."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _differences(earlier: Any, now: Any, name: str = "") -> list[str]:

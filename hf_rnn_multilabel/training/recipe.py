@@ -277,6 +277,13 @@ def check_numbers(recipe: EncoderRecipe) -> None:
             raise ValueError(f"`{name}` is {value}; it must be above 0.")
 
 
+def near_names(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Return names that are spelled like a name, or that hold it as a word, for example num_train_epochs for epochs."""
+    names = list(names)
+    of_words = [each for each in names if set(name.split("_")) <= set(each.split("_"))]
+    return list(dict.fromkeys([*get_close_matches(name, names, n=count), *of_words]))[:count]
+
+
 def refuse_unknown(names: Iterable[str], kinds: Iterable[type]) -> None:
     """Refuse settings that neither these dataclasses nor `transformers.TrainingArguments` take.
 
@@ -287,7 +294,7 @@ def refuse_unknown(names: Iterable[str], kinds: Iterable[type]) -> None:
     known |= {each.name for kind in kinds for each in fields(kind)}
     unknown = sorted(set(names) - known)
     if unknown:
-        near = get_close_matches(unknown[0], known, n=3)
+        near = near_names(unknown[0], known)
         raise ValueError(
             f"No setting is called {unknown[0]!r}" + (f"; near are {near}." if near else "; see `train --help-all`.")
         )

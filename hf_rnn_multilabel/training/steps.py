@@ -229,7 +229,10 @@ def fit(recipe: Recipe, inputs: Inputs, folder: RunFolder) -> Fitted:
             num_bigram_buckets=recipe.num_bigram_buckets,
             batch_size=args.per_device_eval_batch_size,
         )
-        logger.info(f"The wide head has a mixing weight of up to {weight:.2f} in the logits.")
+        if weight:
+            logger.info(f"The wide head has a mixing weight of up to {weight:.2f} in the logits.")
+        else:
+            logger.info("The wide head is left out: it does not help on validation.")
     info = describe_training(
         trainer,
         seconds=time.perf_counter() - started,

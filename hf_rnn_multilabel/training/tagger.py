@@ -64,6 +64,13 @@ class Run:
     recipe: Recipe
     examples: list[tuple[str, list[dict[str, Any]]]]
 
+    def __repr__(self) -> str:
+        name = self.info.final_split
+        figures = ", ".join(
+            f"{key} {self.metrics[key]:.3f}" for key in ("f1_micro", "f1_macro") if self.metrics.get(key)
+        )
+        return f"Run({str(self.folder)!r}, {len(self.thresholds)} labels, {name}: {figures})"
+
     @property
     def thresholds(self) -> dict[str, float]:
         """Each label's threshold."""
