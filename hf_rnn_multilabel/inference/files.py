@@ -38,8 +38,8 @@ def tag_rows(
         the rows in their order, with one column more.
 
     Raises:
-        ValueError: for a label that holds the separator, for scores beside it, and for a row whose text is missing or no string, or that has the column already, with its number,
-            counted from 1.
+        ValueError: for a label that holds the separator, or scores beside it; for a row whose text is missing or no
+            string, or that has the column already, with its number, counted from 1.
     """
     if window < 1:
         raise ValueError(f"`window` is {window}; it must be at least 1.")

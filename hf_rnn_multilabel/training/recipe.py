@@ -278,7 +278,7 @@ def check_numbers(recipe: EncoderRecipe) -> None:
 
 
 def near_names(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Return names that are spelled like a name, or that hold it as a word, for example num_train_epochs for epochs."""
+    """Return names that are spelled like a name, or that hold its words, for example num_train_epochs for epochs."""
     names = list(names)
     of_words = [each for each in names if set(name.split("_")) <= set(each.split("_"))]
     return list(dict.fromkeys([*get_close_matches(name, names, n=count), *of_words]))[:count]
