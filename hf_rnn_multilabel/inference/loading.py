@@ -107,6 +107,8 @@ def load_checkpoint(
         config = AutoConfig.from_pretrained(name_or_path, revision=revision)
     except StrictDataclassError as error:
         raise ValueError(f"The config.json of {name_or_path} is wrong: {error}") from error
+    except OSError as error:
+        raise OSError(f"{str(name_or_path)!r} is neither a tagger's folder nor found on the Hub: {error}") from error
     if config.model_type != "rnn_multilabel":
         raise ValueError(f"{name_or_path} is a {config.model_type!r} model; give a 'rnn_multilabel' one.")
     try:

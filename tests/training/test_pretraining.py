@@ -152,7 +152,9 @@ def test_a_setting_that_nothing_takes_is_told_before_anything_is_read(tmp_path):
         pretrain_encoder(tmp_path / "nowhere.txt", tmp_path / "model", num_epochs=3)
 
 
-@pytest.mark.parametrize("setting", [{"mlm_probability": 0.0}, {"validation_fraction": 2.0}, {"num_train_epochs": 0.0}])
+@pytest.mark.parametrize(
+    "setting", [{"mlm_probability": 0.0}, {"validation_fraction": 2.0}, {"num_train_epochs": 0.0}]
+)
 def test_a_setting_that_means_nothing_is_told_before_anything_is_read(tmp_path, setting):
     ((name, value),) = setting.items()
     with pytest.raises(ValueError, match=f"`{name}` is {value}"):
