@@ -108,12 +108,7 @@ def load_checkpoint(
     except StrictDataclassError as error:
         raise ValueError(f"The config.json of {name_or_path} is wrong: {error}") from error
     except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise OSError(
-            f"There is no folder {str(name_or_path)!r}, and no model of this name on the Hub could be read ({reason})."
-            if not Path(name_or_path).is_dir()
-            else f"{str(name_or_path)!r} is no folder of a model ({reason})."
-        ) from error
+        raise OSError(f"{str(name_or_path)!r} is neither a tagger's folder nor found on the Hub: {error}") from error
     if config.model_type != "rnn_multilabel":
         raise ValueError(f"{name_or_path} is a {config.model_type!r} model; give a 'rnn_multilabel' one.")
     try:

@@ -201,9 +201,13 @@ def load_config(name_or_path: str, trust_remote_code: bool) -> RnnMultilabelConf
     """Load the configuration of a checkpoint to start from.
 
     Raises:
+        OSError: if there is no such folder or name.
         ValueError: for a model of another kind.
     """
-    config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+    try:
+        config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+    except OSError as error:
+        raise OSError(f"`model_name_or_path` is {name_or_path!r}, which cannot be loaded: {error}") from error
     if config.model_type != RnnMultilabelConfig.model_type:
         raise ValueError(
             f"{name_or_path!r} is a {config.model_type!r} model; give a {RnnMultilabelConfig.model_type!r} one, or "

@@ -12,6 +12,7 @@ from hf_rnn_multilabel.hub.run_info import (
     BEFORE_RETRAINING,
     SCHEMA_VERSION,
     THRESHOLD_ROWS,
+    DatasetInfo,
     DistillationInfo,
     LabelResult,
     MetricRow,
@@ -37,7 +38,7 @@ def make_full():
 
 
 def test_what_is_saved_loads_as_it_was(tmp_path):
-    run_info = make_full()
+    run_info = dataclasses.replace(make_full(), tuned_on=DatasetInfo(name="last_month.csv"))
     assert all(value not in (None, [], {}) for value in vars(run_info).values())
     assert run_info.save(tmp_path) == tmp_path / "metrics.json"
     assert RunInfo.load(tmp_path) == RunInfo.load(tmp_path / "metrics.json") == run_info

@@ -98,7 +98,7 @@ def test_a_checkpoint_is_its_model_and_its_tokenizer(whole):
 
 
 def test_there_is_no_such_folder(tmp_path):
-    with pytest.raises(OSError, match="nothing"):
+    with pytest.raises(OSError, match="nothing' is neither a tagger's folder nor found on the Hub"):
         load_tagger(tmp_path / "nothing")
 
 
