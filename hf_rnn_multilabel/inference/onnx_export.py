@@ -101,11 +101,11 @@ def export_onnx(
 def _workspace(folder: Path) -> Iterator[Path]:
     """A folder beside another one, which is removed at the end; what killed exports left there is removed too."""
     prefix = f".{folder.name}.export-"
-    for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix)]:
+    for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix) and path.is_dir()]:
         # A process holds its lock until it ends, however it ends.
         try:
             FileLock(stale / "lock").acquire(blocking=False)
-        except Timeout:
+        except (Timeout, OSError):
             continue
         if (stale / "old").exists() and not folder.exists():
             (stale / "old").rename(folder)

@@ -5,10 +5,12 @@ import json
 import random
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from hf_rnn_multilabel import RnnMultilabelModel
@@ -288,6 +290,29 @@ def test_a_failure_leaves_the_export_that_is_there_as_it_was(tmp_path, monkeypat
     assert names_in(tmp_path) == ["onnx"]
     for name in FILES:
         assert (tmp_path / "onnx" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_fault_41_what_killed_exports_left_is_removed_and_the_export_that_was_there_is_kept(
+    tmp_path, no_graph, monkeypatch, exported, tokenizer
+):
+    model, folder = exported("lstm", True, 2)
+    for name in ("before it was moved", "between the moves"):
+        (tmp_path / f".onnx.export-{name}" / "new").mkdir(parents=True)
+        (tmp_path / f".onnx.export-{name}" / "lock").touch()
+    shutil.copytree(folder, tmp_path / ".onnx.export-between the moves" / "old")
+    monkeypatch.setattr(export, "_copy_tokenizer", mock.Mock(side_effect=OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        export_onnx(model, tokenizer, tmp_path / "onnx")
+    assert names_in(tmp_path) == ["onnx"]
+    assert (tmp_path / "onnx" / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
+
+
+def test_fault_41_an_export_that_is_under_way_is_left_alone(tmp_path, no_graph, exported, tokenizer):
+    model, _ = exported("lstm", True, 2)
+    (tmp_path / ".onnx.export-other").mkdir()
+    with FileLock(tmp_path / ".onnx.export-other" / "lock"):
+        export_onnx(model, tokenizer, tmp_path / "onnx")
+    assert names_in(tmp_path) == [".onnx.export-other", "onnx"]
 
 
 def test_a_folder_with_anything_else_in_it_is_not_touched(tmp_path, exported, tokenizer):
