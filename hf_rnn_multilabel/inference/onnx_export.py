@@ -138,7 +138,12 @@ def _write_int8(folder: Path) -> None:
     proto = onnx.load(folder / MODEL)
     # Older quantizers transpose weights and leave the notes of their shapes as they were.
     proto.graph.ClearField("value_info")
-    quantize_dynamic(proto, folder / MODEL_INT8, op_types_to_quantize=INT8_OPERATORS, per_channel=True)
+    # Without VNNI a processor adds two products in 16 bits, where weights of 8 bits saturate and those of 7 bits do not:
+    # the logits are then the same on both kinds of processor. With VNNI the eighth bit gave the float32 model's tags to
+    # 99.15 % instead of 99.10 % of 2,000 texts, at the same speed and size.
+    quantize_dynamic(
+        proto, folder / MODEL_INT8, op_types_to_quantize=INT8_OPERATORS, per_channel=True, reduce_range=True
+    )
 
 
 def _write_tagger(folder: Path) -> None:

@@ -244,6 +244,19 @@ def test_int8_nearly_gives_the_tags_of_float32(exported):
     assert np.mean([a == b for a, b in zip(labels_of(exact(texts)), labels_of(near(texts)), strict=True)]) > 0.85
 
 
+def test_int8_weights_cannot_saturate_where_two_products_are_added_in_16_bits(exported):
+    _, folder = exported("lstm", True, 2)
+    graph = onnx.load(folder / "model_int8.onnx").graph
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    weights = [
+        tensors[name] for node in graph.node if node.op_type == "DynamicQuantizeLSTM" for name in node.input[1:3]
+    ]
+    assert len(weights) == 4
+    for weight in weights:
+        assert weight.dtype == np.int8
+        assert 2 * 255 * np.abs(weight.astype(int)).max() < 2**15
+
+
 def labels_of(tags: list[list[dict]]) -> list[list[str]]:
     return [[tag["label"] for tag in found] for found in tags]
 
