@@ -38,7 +38,7 @@ MODEL, MODEL_INT8, TOKENIZER, TAGGER = "model.onnx", "model_int8.onnx", "tokeniz
 # What tagger.py imports, from the files beside it.
 MODULES = ("tagging", "text_encoding")
 OPSET = 18
-# The operators order the gates otherwise than torch: z, r, n in a GRU, i, o, f, g in an LSTM.
+# The operators have another order of gates than torch: z, r, n in a GRU, i, o, f, g in an LSTM.
 GATE_ORDER = {"rnn": [0], "gru": [1, 0, 2], "lstm": [0, 3, 1, 2]}
 # The runtime's int8 operators: the embeddings, the recurrence, the projections.
 INT8_OPERATORS = ["Gather", "LSTM", "MatMul"]
@@ -138,9 +138,9 @@ def _write_int8(folder: Path) -> None:
     proto = onnx.load(folder / MODEL)
     # Older quantizers transpose weights and leave the notes of their shapes as they were.
     proto.graph.ClearField("value_info")
-    # Without VNNI a processor adds two products in 16 bits, where weights of 8 bits saturate and those of 7 bits do not:
-    # the logits are then the same on both kinds of processor. With VNNI the eighth bit gave the float32 model's tags to
-    # 99.15 % instead of 99.10 % of 2,000 texts, at the same speed and size.
+    # Without VNNI a processor adds two products in 16 bits, where weights of 8 bits saturate and those of 7 bits do
+    # not: the logits are then the same on both kinds of processor. With VNNI the eighth bit gave the float32 model's
+    # tags to 99.15 % instead of 99.10 % of 2,000 texts, at the same speed and size.
     quantize_dynamic(
         proto, folder / MODEL_INT8, op_types_to_quantize=INT8_OPERATORS, per_channel=True, reduce_range=True
     )
@@ -207,7 +207,7 @@ def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, meta
         opset_version=OPSET,
         verbose=False,
     )
-    # Every node says where in whose files it comes from.
+    # Each node names the file and the line that it comes from.
     ClearMetadataAndDocStringPass()(program.model)
     program.model.metadata_props.clear()
     program.model.metadata_props.update(metadata)
@@ -223,7 +223,7 @@ def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, meta
 
 
 class OnnxModel(nn.Module):
-    """The tagger for the graph. The steps are moved to the front as token ids: as states there is more to move."""
+    """The tagger for the graph. The texts are padded right as token ids: as hidden states there is more to move."""
 
     def __init__(self, model: RnnMultilabelForSequenceClassification):
         super().__init__()
@@ -238,7 +238,7 @@ class OnnxModel(nn.Module):
 
 
 class OnnxEncoder(nn.Module):
-    """`RnnMultilabelModel` for texts whose valid steps are at their front."""
+    """`RnnMultilabelModel` for texts that are padded right."""
 
     def __init__(self, rnn: RnnMultilabelModel):
         super().__init__()
@@ -246,17 +246,17 @@ class OnnxEncoder(nn.Module):
         self.layers = nn.ModuleList(OnnxLayer(layer) for layer in rnn.layers)  # type: ignore[arg-type]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, *_, **__) -> RnnMultilabelModelOutput:
-        # An empty text is read to its first step, which the mask then takes away; ONNX leaves a length of 0 open.
+        # An empty text is read to its first position, which the mask then takes away; ONNX leaves a length of 0 open.
         lengths = attention_mask.sum(1).clamp(min=1).int()
-        states = self.embed_tokens(input_ids.t())  # (time, batch, embedding)
+        hidden_states = self.embed_tokens(input_ids.t())  # (time, batch, embedding)
         for layer in self.layers:
-            states = layer(states, lengths)  # (time, batch, state)
-        states = states.transpose(0, 1).masked_fill(~attention_mask.unsqueeze(-1), 0)
-        return RnnMultilabelModelOutput(last_hidden_state=states, attention_mask=attention_mask)
+            hidden_states = layer(hidden_states, lengths)  # (time, batch, features)
+        hidden_states = hidden_states.transpose(0, 1).masked_fill(~attention_mask.unsqueeze(-1), 0)
+        return RnnMultilabelModelOutput(last_hidden_state=hidden_states, attention_mask=attention_mask)
 
 
 class OnnxLayer(nn.Module):
-    """A recurrent layer as one operator, which reads each text within its own length, from one end or from both."""
+    """A recurrent layer as one operator, which reads each text within its own length, in one or both directions."""
 
     weight_ih: torch.Tensor  # (directions, gates * hidden, features)
     weight_hh: torch.Tensor  # (directions, gates * hidden, hidden)
@@ -274,21 +274,22 @@ class OnnxLayer(nn.Module):
             gates = [getattr(direction, name).detach().chunk(len(order)) for direction in directions]
             return torch.stack([torch.cat([chunks[gate] for gate in order]) for chunks in gates])
 
-        # Were they put together in the graph, the runtime would quantise nothing.
+        # If the graph put them together, the runtime would quantize nothing.
         self.register_buffer("weight_ih", constant("weight_ih"))
         self.register_buffer("weight_hh", constant("weight_hh"))
         self.register_buffer("bias", torch.cat([constant("bias_ih"), constant("bias_hh")], dim=1))
 
-    def forward(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """
+    def forward(self, hidden_states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Run the layer.
+
         Args:
-            states: (time, batch, features).
+            hidden_states: (time, batch, features).
             lengths: (batch,) int32, at least 1.
 
         Returns:
             (time, batch, directions * hidden).
         """
-        time, batch, _ = states.shape
+        time, batch, _ = hidden_states.shape
         directions, _, hidden = self.weight_hh.shape
         direction = "bidirectional" if directions == 2 else "forward"
         attributes: dict[str, Any] = {"hidden_size": hidden, "direction": direction}
@@ -296,9 +297,9 @@ class OnnxLayer(nn.Module):
             attributes["linear_before_reset"] = 1
         outputs = torch.onnx.ops.symbolic(
             self.cell_type.upper(),
-            (states, self.weight_ih, self.weight_hh, self.bias, lengths),
+            (hidden_states, self.weight_ih, self.weight_hh, self.bias, lengths),
             attributes,
-            dtype=states.dtype,
+            dtype=hidden_states.dtype,
             shape=[time, directions, batch, hidden],
             version=OPSET,
         )
