@@ -249,7 +249,8 @@ def _calibration(split: Split) -> tuple[Figure, str] | None:
     low, high = wilson_interval(positives, counts)
     figure, (axes, histogram) = _figure(6.6, 2, sharex=True, height_ratios=[3, 1])
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1.5, linestyle=(0, (5, 3)))
-    intervals = [np.maximum(fractions - low, 0), np.maximum(high - fractions, 0)]
+    # As lists: matplotlib before 3.11.2 warns at arrays of one value.
+    intervals = [np.maximum(fractions - low, 0).tolist(), np.maximum(high - fractions, 0).tolist()]
     style = {"color": COLORS[0], "ecolor": COLORS[0], "elinewidth": 1.8, "capsize": 4, "markersize": 8}
     axes.errorbar(scores, fractions, yerr=intervals, fmt="o-", linewidth=1.4, **style)
     axes.set(ylabel="fraction of positives", xlim=(0, 1), ylim=(-0.02, 1.02))
