@@ -14,7 +14,7 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 
-from ..training.recipe import near_names
+from ..data.near_names import near_names
 
 
 PROGRAM = "hf-rnn-multilabel"
@@ -92,7 +92,9 @@ class CommandParser(HfArgumentParser):
         if path is None:
             return []
         try:
-            options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            # As it is written: YAML's own types would make 79 of the label 0117, and false of the label no.
+            options, typed = yaml.load(text, yaml.BaseLoader), yaml.safe_load(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             self.error(f"cannot read --config {path}: {error}")
         if not isinstance(options, dict):
@@ -102,16 +104,15 @@ class CommandParser(HfArgumentParser):
             action = self._action(str(name))
             if action is None:
                 self.error(f"--config {path} holds {name!r}; {self._hint(str(name))}")
-            values = value if isinstance(value, list) else [value]
-            if action.type is str and any(isinstance(each, bool) for each in values):
-                self.error(f"--config {path} holds {value!r} as {name!r}, which YAML reads so; put it into quotes")
+            if typed[name] is None:
+                continue
             if action.nargs == 0:
-                line += [f"--{name}"] * bool(value)
+                line += [f"--{name}"] * bool(typed[name])
             elif action.nargs in ("+", "*"):
-                line += [f"--{name}", *map(_as_argument, values)]
-            elif value is not None:
+                line += [f"--{name}", *(value if isinstance(value, list) else [value])]
+            else:
                 # In one, since a value may begin with a dash.
-                line.append(f"--{name}={_as_argument(value)}")
+                line.append(f"--{name}={json.dumps(typed[name]) if isinstance(value, dict) else value}")
         return line
 
     def _action(self, name: str) -> argparse.Action | None:
@@ -164,10 +165,3 @@ class CommandParser(HfArgumentParser):
 def _kind_of(action: argparse.Action) -> str:
     kind = {int: "N", float: "X", string_to_bool: "BOOL"}.get(action.type, "VALUE")  # type: ignore[call-overload]
     return f"{kind} ..." if action.nargs in ("+", "*") else kind
-
-
-def _as_argument(value: Any) -> str:
-    """A value of YAML as the command line has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -6,7 +6,7 @@ from typing import Any
 import transformers
 
 from ..data import DataArguments
-from ..training.recipe import Recipe
+from ..training.recipe import Recipe, is_main_process
 from ..training.tagger import CardArguments, Run, train_tagger
 from .output import print_json, print_run, progress, quiet
 from .parser import CommandParser
@@ -72,7 +72,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def show(run: Run, as_json: bool) -> None:
-    """Print what a run found."""
+    """Print what a run found, once for all processes of it."""
+    if not is_main_process():
+        return
     if as_json:
         print_json({"folder": str(run.folder)} | run.info.to_dict())
         return

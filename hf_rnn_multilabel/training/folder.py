@@ -73,9 +73,14 @@ class RunFolder:
             if path.is_file():
                 # Weights are written for their owner alone, which a shared folder would hide.
                 path.chmod(0o666 & ~_umask())
-        if self.output.exists():
-            self.output.rmdir()  # empty, as was checked
-        os.replace(result, self.output)
+        try:
+            if self.output.exists():
+                self.output.rmdir()  # empty, as was checked
+            os.replace(result, self.output)
+        except OSError:
+            # A mount point stays where it is: what makes a folder a model comes into it last.
+            for path in sorted(result.iterdir(), key=lambda path: path.name == "config.json"):
+                shutil.move(path, self.output / path.name)
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
@@ -92,7 +97,7 @@ def run_folder(output_dir: str | Path, is_main_process: bool = True) -> Iterator
         BlockingIOError: if another run works for the same folder.
         OSError: if it cannot be written to.
     """
-    output = Path(output_dir).absolute()
+    output = Path(output_dir).resolve()
     folder = RunFolder(output, output.with_name(output.name + PARTIAL))
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileExistsError(f"{str(output)!r} is not empty; give another `output_dir`, or remove it.")

@@ -1,8 +1,10 @@
 """What a run is a run of: digests of its rows, its settings and the versions that it ran with."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +43,35 @@ def identity(
         "labels": {split: _digest([np.ascontiguousarray(part).tobytes()]) for split, part in (labels or {}).items()},
         "label_names": _digest(name.encode("utf-8", "surrogatepass") for name in label_names),
         "settings": settings | stock,
+        "files": contents({**settings, **more}),
         "versions": versions(),
     } | more
+
+
+def contents(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the files and folders that settings name: another one may lie at the same path by then.
+
+    Args:
+        settings: by name; those that are no path that exists are left out.
+    """
+    digests: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            digests |= {f"{name}.{part}": digest for part, digest in contents(value).items()}
+        for path in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(path, str) and os.path.exists(path):
+                key = name if name not in digests else f"{name}, {shown_name(path)}"
+                digests[key] = _digest(_parts(Path(path)))
+    return digests
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    """The content of a file, or the names and contents of a folder's files."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file():
+            yield file.name.encode("utf-8", "surrogatepass") if path.is_dir() else b""
+            with open(file, "rb") as content:
+                yield from iter(lambda: content.read(1 << 20), b"")
 
 
 def without_folders(value: Any) -> Any:

@@ -87,9 +87,9 @@ def make_vocabulary(recipe: EncoderRecipe, texts: list[str], max_length: int) ->
         tokenizer = train_tokenizer(
             texts,
             # Word vectors are of whole words.
-            algorithm="word" if source is not None else recipe.tokenizer_algorithm,
-            vocab_size=recipe.vocab_size,
-            lowercase=recipe.lowercase,
+            algorithm="word" if source is not None else recipe.tokenizer_algorithm or "wordpiece",
+            vocab_size=RnnMultilabelConfig.vocab_size if recipe.vocab_size is None else recipe.vocab_size,
+            lowercase=recipe.lowercase is not False,
         )
         origin = "trained on the training texts"
     if source is not None and not embeds_from_model(recipe):

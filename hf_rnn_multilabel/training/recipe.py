@@ -8,12 +8,12 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
 import transformers
 
+from ..data.near_names import near_names
 from ..evaluation.thresholds import ThresholdMethod
 from ..model.configuration_rnn_multilabel import ObjectiveName, RnnMultilabelConfig
 
@@ -47,11 +47,13 @@ class EncoderRecipe:
     model_name_or_path: str | None = setting("A recurrent model to start from: pretrained, or a tagger.")
     trust_remote_code: bool = setting("Execute the code of `model_name_or_path`.", False)
     tokenizer_name: str | None = setting("A tokenizer to take. Default: trained on the training texts.")
-    tokenizer_algorithm: Literal["wordpiece", "bpe", "unigram", "word"] = setting(
-        "Of a trained tokenizer: wordpiece, bpe, unigram or word.", "wordpiece"
+    tokenizer_algorithm: Literal["wordpiece", "bpe", "unigram", "word"] | None = setting(
+        "Of a trained tokenizer: wordpiece (default), bpe, unigram or word."
     )
-    vocab_size: int = setting("Largest vocabulary of a trained tokenizer.", RnnMultilabelConfig.vocab_size)
-    lowercase: bool = setting("Whether a trained tokenizer lower-cases.", True)
+    vocab_size: int | None = setting(
+        f"Largest vocabulary of a trained tokenizer. Default: {RnnMultilabelConfig.vocab_size:,}."
+    )
+    lowercase: bool | None = setting("Whether a trained tokenizer lower-cases. Default: true.")
     prune_vocabulary: bool | None = setting(
         "Keep only the tokens of the training texts from a model in `embeddings_from`. Default: above 60,000 tokens."
     )
@@ -157,6 +159,18 @@ SELECTION_METRICS = {"loss", "hamming_loss", "subset_accuracy", "map_micro"} | {
 OF_THE_PUSH = {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "hub_strategy"}
 
 
+# What brings a tokenizer, the first one that is given.
+SOURCES = ("model_name_or_path", "tokenizer_name", "embeddings_from")
+# Stock arguments with which a run would lose rows or could not choose an epoch, and why.
+REFUSED: dict[str, tuple[Any, str]] = {
+    "dataloader_drop_last": (True, "the last rows of validation and test would be lost."),
+    "prediction_loss_only": (True, "thresholds are tuned on the scores of the rows."),
+    "eval_do_concat_batches": (False, "thresholds are tuned on the scores of all rows."),
+    "batch_eval_metrics": (True, "the metrics are those of all rows together."),
+    "eval_strategy": ("no", "the epoch is chosen by evaluations."),
+}
+
+
 @dataclass(frozen=True)
 class Traits:
     """What of the data and the machine a recipe's open settings depend on.
@@ -260,7 +274,37 @@ def check(recipe: Recipe) -> None:
     metric = recipe.training_arguments.get("metric_for_best_model")
     if metric is not None and metric.removeprefix("eval_") not in SELECTION_METRICS:
         raise ValueError(f"`metric_for_best_model` is {metric!r}; it must be one of {sorted(SELECTION_METRICS)}.")
+    for name, (value, why) in REFUSED.items():
+        if recipe.training_arguments.get(name) == value:
+            raise ValueError(f"`{name}` is {value}: {why} Leave it out.")
+    check_start(recipe)
     check_numbers(recipe)
+
+
+def check_start(recipe: EncoderRecipe) -> None:
+    """Refuse settings of a tokenizer or of embeddings that something else brings.
+
+    Raises:
+        ValueError: with their names.
+    """
+    of_file = recipe.embeddings_from is not None and os.path.isfile(recipe.embeddings_from)
+    sources = ["model_name_or_path", "tokenizer_name"] if of_file else [*SOURCES]
+    source = next((name for name in sources if getattr(recipe, name) is not None), None)
+    given = [name for name in ("tokenizer_algorithm", "vocab_size", "lowercase") if getattr(recipe, name) is not None]
+    if source is not None and given:
+        raise ValueError(
+            f"{given} are given, but `{source}` {getattr(recipe, source)!r} brings its tokenizer; leave them out."
+        )
+    if of_file and recipe.tokenizer_algorithm not in (None, "word"):
+        raise ValueError(
+            f"`tokenizer_algorithm` is {recipe.tokenizer_algorithm!r}, but the vectors of {recipe.embeddings_from!r} "
+            "are of whole words; leave it out."
+        )
+    if recipe.embeddings_from is not None and recipe.embedding_size is not None:
+        raise ValueError(
+            f"`embedding_size` is {recipe.embedding_size}, but `embeddings_from` {recipe.embeddings_from!r} brings "
+            "its own; leave it out."
+        )
 
 
 def check_numbers(recipe: EncoderRecipe) -> None:
@@ -275,13 +319,6 @@ def check_numbers(recipe: EncoderRecipe) -> None:
         value = getattr(recipe, name)
         if value is not None and not value > 0:
             raise ValueError(f"`{name}` is {value}; it must be above 0.")
-
-
-def near_names(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """Return names that are spelled like a name, or that hold its words, for example num_train_epochs for epochs."""
-    names = list(names)
-    of_words = [each for each in names if set(name.split("_")) <= set(each.split("_"))]
-    return list(dict.fromkeys([*get_close_matches(name, names, n=count), *of_words]))[:count]
 
 
 def refuse_unknown(names: Iterable[str], kinds: Iterable[type]) -> None:

@@ -268,6 +268,8 @@ def predict(trainer: transformers.Trainer, rows: Dataset) -> tuple[np.ndarray, n
     """Scores and truth, both (rows, labels), in the Trainer's order, which may group by length."""
     output = trainer.predict(rows, metric_key_prefix="predict")
     logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+    if len(logits) != len(rows):
+        raise ValueError(f"The Trainer predicted {len(logits):,} of {len(rows):,} rows; leave out what drops rows.")
     return sigmoid(logits), np.asarray(output.label_ids)
 
 

@@ -202,8 +202,10 @@ def train(
         versions=versions(),
     )
     if fitted.trainer.is_world_process_zero():
-        info = save(inputs, fitted, folder, info)
+        save(inputs, fitted, folder, info)
     fitted.trainer.accelerator.wait_for_everyone()
+    # What the other processes of a training do not know of it.
+    info = RunInfo.load(folder.output)
     tagger = pipeline("multi-label-tagging", model=str(folder.output))  # type: ignore[call-overload]
     texts = data.texts[str(info.final_split)][:NUM_EXAMPLES]
     return Run(folder.output, tagger, info, recipe, list(zip(texts, tagger(texts, truncation=True), strict=True)))
@@ -213,7 +215,7 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: RunInfo) -> RunInfo:
+def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: RunInfo) -> None:
     """Put the result together, measure what only a saved model shows, and move it to its place."""
     result = folder.result
     # Not `trainer.save_model()`, which adds its arguments as a pickle.
@@ -242,7 +244,6 @@ def save(inputs: steps.Inputs, fitted: steps.Fitted, folder: RunFolder, info: Ru
     save_card(build_card(fitted.model.config, info), result)
     info.save(result)
     folder.publish(result)
-    return info
 
 
 def measure_speed(folder: Path, texts: list[str], args: transformers.TrainingArguments) -> SpeedInfo:

@@ -171,7 +171,7 @@ def test_a_row_without_a_text_is_told_with_its_number(tagger):
     rows = [{"text": "lamp"}] * 5 + [{"body": "desk"}]
     tagged = tag_rows(tagger, rows, window=4)
     assert len(list(islice(tagged, 4))) == 4
-    with pytest.raises(ValueError, match=r"Row 6 has None as `text`.*\['body'\].*`text_column`"):
+    with pytest.raises(ValueError, match=r"Row 6 has no column 'text' \(`text_column`\); it has \['body'\]"):
         next(tagged)
     with pytest.raises(ValueError, match=r"Row 1 has a column 'text' already; give another `tags_column`"):
         list(tag_rows(tagger, rows, tags_column="text"))
