@@ -136,7 +136,7 @@ def load_data(
         files=loaded.files,
     )
     _refuse_without_labels(dataset, origin)
-    messages = [_report_texts(dataset, text_column), str(encoding), *_report_duplicates(dataset, text_column)]
+    messages = [str(encoding), *_report_duplicates(dataset, text_column), _report_texts(dataset, text_column)]
     if "validation" not in dataset:
         parts = stratified_split(dataset["train"], arguments.validation_fraction, seed=seed, group_column=text_column)
         dataset["train"], dataset["validation"] = parts["train"], parts["test"]
