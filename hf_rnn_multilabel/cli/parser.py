@@ -112,7 +112,7 @@ class CommandParser(HfArgumentParser):
                 line += [f"--{name}", *(value if isinstance(value, list) else [value])]
             else:
                 # In one, since a value may begin with a dash.
-                line.append(f"--{name}={json.dumps(typed[name]) if isinstance(value, dict) else value}")
+                line.append(f"--{name}={value if isinstance(value, str) else json.dumps(typed[name])}")
         return line
 
     def _action(self, name: str) -> argparse.Action | None:

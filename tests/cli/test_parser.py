@@ -147,6 +147,11 @@ def test_a_file_of_options_stands_under_the_command_line(tmp_path):
         ("spices: mace", {"spices": ["mace"]}),
         ("json: false", {}),
         ("vegan: no", {"vegan": False}),
+        # As they are written, not as YAML reads them: Norway, and a code.
+        ("spices: [mace, no]", {"spices": ["mace", "no"]}),
+        ("name: yes", {"name": "yes"}),
+        ("spices: [0117, 12:30, 1_0]", {"spices": ["0117", "12:30", "1_0"]}),
+        ("spices: null", {}),
     ],
     ids=str,
 )
@@ -164,9 +169,6 @@ def test_values_of_yaml_are_read_as_on_the_command_line(tmp_path, text, expected
         ("- salt", ["no options by name"]),
         ("", ["no options by name"]),
         ("salt: [1", ["soup.yaml"]),
-        # Norway, as YAML reads it.
-        ("spices: [mace, no]", ["spices", "quotes"]),
-        ("name: yes", ["name", "quotes"]),
     ],
     ids=str,
 )
