@@ -1,5 +1,6 @@
 """From texts to tags."""
 
+import csv
 import gzip
 import io
 import json
@@ -235,3 +236,24 @@ def test_fault_39_wrong_options_are_told(tmp_path, trained, option, message):
     path = write_rows(tmp_path / "in.txt", [{"text": "lamp"}])
     with pytest.raises(ValueError, match=message):
         tag_file(trained, path, *option)
+
+
+def test_tags_are_joined_to_a_string_that_trains_again(tmp_path, trained, tags):
+    path = write_rows(tmp_path / "in.csv", [{"text": text} for text in TEXTS])
+    run("tag", "--model", trained, "--input", path, "--output", tmp_path / "out.csv", "--tags_separator", ";")
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
+        joined = [row["predicted_labels"] for row in csv.DictReader(file)]
+    assert joined == [";".join(of_text) for of_text in tags]
+    for wrong in (["--tags_separator", "i"], ["--tags_separator", ";", "--scores"]):
+        with pytest.raises(ValueError, match="tags_separator"):
+            run("tag", "--model", trained, "--input", path, "--output", tmp_path / "no.csv", *wrong)
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_a_tagging_says_what_it_did(tmp_path, trained, capsys):
+    path = write_rows(tmp_path / "in.txt", [{"text": text} for text in TEXTS])
+    run("tag", "--model", trained, "--input", path, "--output", tmp_path / "out.jsonl", "--json")
+    assert json.loads(capsys.readouterr().out) == {"rows": len(TEXTS), "output": str(tmp_path / "out.jsonl")}
+    run("tag", "--model", trained, "--input", path, "--output", tmp_path / "out.jsonl")
+    captured = capsys.readouterr()
+    assert captured.out == "" and f"Tagged {len(TEXTS)} rows. Saved in" in captured.err

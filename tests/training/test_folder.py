@@ -1,11 +1,14 @@
 """The folder that a run fills: whole or not there, and one run at a time."""
 
 import json
+from pathlib import Path
 
 import pytest
 from helpers import are_equal, run_train, weights_of
 
 from hf_rnn_multilabel.training.folder import PARTIAL, last_checkpoint, run_folder
+from hf_rnn_multilabel.training.identity import identity
+from hf_rnn_multilabel.training.recipe import Recipe
 
 
 @pytest.mark.parametrize("state", [None, "", '{"epoch": 2.0, "global'], ids=["none", "empty", "cut"])
@@ -98,3 +101,48 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_
         run_train(tmp_path / "file")
     with pytest.raises(OSError, match=r"Cannot write to .*; give another `output_dir`"):
         run_train(tmp_path / "file" / "below")
+
+
+def test_a_link_to_an_empty_folder_is_filled_where_it_leads(tmp_path):
+    (tmp_path / "large").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "large")
+    with run_folder(tmp_path / "link") as folder:
+        result = folder.result
+        (result / "config.json").write_text("{}")
+        folder.publish(result)
+    assert (tmp_path / "large" / "config.json").exists() and (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large", "link"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_filled(tmp_path, monkeypatch):
+    (tmp_path / "mount").mkdir()
+    monkeypatch.setattr(Path, "rmdir", lambda self: (_ for _ in ()).throw(OSError("busy")))
+    with run_folder(tmp_path / "mount") as folder:
+        result = folder.result
+        (result / "config.json").write_text("{}")
+        (result / "plots").mkdir()
+        (result / "plots" / "f1.png").touch()
+        folder.publish(result)
+    assert {path.name for path in (tmp_path / "mount").iterdir()} == {"config.json", "plots"}
+
+
+def test_the_weights_of_a_result_are_as_readable_as_its_other_files(tmp_path):
+    with run_folder(tmp_path / "model") as folder:
+        result = folder.result
+        (result / "config.json").write_text("{}")
+        (result / "model.safetensors").touch(mode=0o600)
+        folder.publish(result)
+    modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert len(modes) == 1
+
+
+def test_another_file_at_the_same_path_is_another_run(tmp_path):
+    def identify(text: str) -> dict:
+        (tmp_path / "more.txt").write_text(text)
+        (tmp_path / "teacher").mkdir(exist_ok=True)
+        (tmp_path / "teacher" / "config.json").write_text("{}")
+        args = {"unlabelled_file": str(tmp_path / "more.txt"), "teacher": [str(tmp_path / "teacher")]}
+        return identity({"train": ["a"]}, Recipe(), distillation=args)
+
+    assert identify("lamp") == identify("lamp") != identify("desk")
+    assert set(identify("lamp")["files"]) == {"distillation.unlabelled_file", "distillation.teacher"}
