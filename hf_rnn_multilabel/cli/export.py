@@ -1,6 +1,5 @@
 """`hf-rnn-multilabel export`: a trained folder in, one that tags without torch out."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from ..data import read_texts
 from ..inference.loading import load_checkpoint
 from ..inference.onnx_check import check_export
 from ..inference.onnx_export import MODEL, MODEL_INT8, export_onnx
-from .output import print_json, quiet
+from .output import print_json, quiet, silenced
 from .parser import CommandParser
 
 
@@ -46,10 +45,8 @@ def main(argv: Sequence[str]) -> None:
     args = ExportArguments(**given)
     if args.model is None:
         parser.error("--model is needed: a trained folder, or a name on the Hub")
-    for name in ("root", "torch.onnx", "onnxscript", "onnx_ir"):
-        # Hints for those who write exporters.
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with quiet():
+    # Hints for those who write exporters.
+    with quiet(), silenced("root", "torch.onnx", "onnxscript", "onnx_ir"):
         output = _output(args)
         texts = [] if args.input is None else list(read_texts([args.input], args.text_column))
         if args.input is not None and not texts:

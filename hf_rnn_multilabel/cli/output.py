@@ -1,13 +1,14 @@
 """What commands print: tables for people, JSON for machines."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from huggingface_hub.utils import disable_progress_bars
-from transformers.utils import logging
+from transformers.utils.logging import disable_progress_bar
 
 from ..hub.run_info import LabelResult, MetricRow, RunInfo, to_json
 
@@ -21,13 +22,27 @@ def quiet() -> Iterator[None]:
     """Keep the output stream for the result: what libraries print goes to the error stream."""
     if not sys.stderr.isatty():
         # A bar in a log file is a thousand lines.
-        logging.disable_progress_bar()
+        disable_progress_bar()
         disable_progress_bars()
         # Not of every command.
         if "datasets" in sys.modules:
             sys.modules["datasets"].disable_progress_bars()
     with redirect_stdout(sys.stderr):
         yield
+
+
+@contextmanager
+def silenced(*names: str) -> Iterator[None]:
+    """Leave out what loggers of other libraries warn of."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def progress(settings: dict[str, Any]) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class ReadingOrders(NamedTuple):
     backward: ReadingOrder
 
     @classmethod
+    # Inductor's vectorised gather of int64 by int64 fails its own check of bounds with AVX2 (torch 2.13).
+    @torch.compiler.disable
     def of(cls, mask: torch.Tensor) -> "ReadingOrders":
         """The orders for a mask (batch, time) bool of any pattern."""
         lengths = mask.sum(1)

@@ -61,6 +61,9 @@ def modules_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
         patch.setattr(sys, "path", list(sys.path))
+        # What other tests imported came from another place.
+        for name in [name for name in sys.modules if name.startswith("transformers_modules")]:
+            patch.delitem(sys.modules, name)
         yield
         for name in [name for name in sys.modules if name.startswith("transformers_modules")]:
             del sys.modules[name]
