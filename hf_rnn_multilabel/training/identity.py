@@ -14,6 +14,8 @@ from .recipe import OF_THE_PUSH, EncoderRecipe
 
 
 PACKAGES = ("hf-rnn-multilabel", "torch", "transformers", "datasets")
+# The settings that may name a file or a folder, beside those of the rows.
+PATHS = {"embeddings_from", "model_name_or_path", "tokenizer_name", "teacher", "teacher_from", "unlabelled_file"}
 # What may differ between a run and its resumption.
 INCIDENTAL = {"disable_tqdm", "report_to", "log_level", *OF_THE_PUSH}
 
@@ -52,14 +54,14 @@ def contents(settings: Mapping[str, Any]) -> dict[str, str]:
     """Digests of the files and folders that settings name: another one may lie at the same path by then.
 
     Args:
-        settings: by name; those that are no path that exists are left out.
+        settings: by name; of those in `PATHS`, what is no path that exists is a name on the Hub, and left out.
     """
     digests: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
             digests |= {f"{name}.{part}": digest for part, digest in contents(value).items()}
         for path in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(path, str) and os.path.exists(path):
+            if name in PATHS and isinstance(path, str) and os.path.exists(path):
                 key = name if name not in digests else f"{name}, {shown_name(path)}"
                 digests[key] = _digest(_parts(Path(path)))
     return digests
