@@ -7,6 +7,18 @@ from torch import nn
 from .pooling import masked_softmax
 
 
+class LabelBias(nn.Module):
+    """The classifier where nothing is pooled: a bias per label. A linear layer without inputs cannot be quantised."""
+
+    def __init__(self, num_labels: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(num_labels))
+
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Returns (batch, labels) for (batch, 0)."""
+        return self.bias.expand(pooled.shape[0], -1)
+
+
 class LabelAttention(nn.Module):
     """An attention for each label, a_lt = softmax_t(u_l' h_t) (Mullenbach et al. 2018, equations 2 and 3)."""
 

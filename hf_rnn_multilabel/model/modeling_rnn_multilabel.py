@@ -1,6 +1,5 @@
 """The model: inputs, recurrent layers, and a head with one logit per label, or with one logit per token."""
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput, Seque
 from transformers.utils import can_return_tuple
 
 from .configuration_rnn_multilabel import RnnMultilabelConfig
-from .heads import LabelAttention, LabelCorrelation, TokenHead
+from .heads import LabelAttention, LabelBias, LabelCorrelation, TokenHead
 from .inputs import TokenInputs
 from .losses import IGNORED, token_cross_entropy, training_loss
 from .pooling import Pooling
@@ -148,10 +147,9 @@ class RnnMultilabelForSequenceClassification(RnnMultilabelPreTrainedModel):
         self.rnn = RnnMultilabelModel(config)
         self.dropout = LockedDropout(config.classifier_dropout)
         self.pooling = Pooling(config)
-        with warnings.catch_warnings():
-            # With "label_attention" alone nothing is pooled: the classifier has no weights, only its bias.
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-            self.classifier = nn.Linear(self.pooling.output_size, labels)
+        size = self.pooling.output_size
+        # With "label_attention" alone nothing is pooled.
+        self.classifier = nn.Linear(size, labels) if size else LabelBias(labels)
         self.label_attention = self.label_correlation = self.wide = None
         if "label_attention" in config.poolings:
             self.label_attention = LabelAttention(config.output_size, labels)

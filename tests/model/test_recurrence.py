@@ -226,7 +226,9 @@ def head_of(model, ids):
                 attention = model.pooling.attention
                 features.append(attend(attention.query(torch.tanh(attention.projection(states))).flatten(), states))
         features = torch.cat(features) if features else states.new_zeros(0)
-        logit = model.classifier.weight[label] @ features + model.classifier.bias[label]
+        logit = model.classifier.bias[label]
+        if features.numel():
+            logit = logit + model.classifier.weight[label] @ features
         if model.label_attention is not None:
             query, classifier = (
                 model.label_attention.query.weight[label],
