@@ -69,6 +69,8 @@ class WideHead(nn.Module):
         wide_logits = self.score(input_ids.long(), mask.bool())
         return torch.lerp(logits.to(wide_logits.dtype), wide_logits, self.mixing_weights)
 
+    # For the same reason as `ReadingOrders.of`.
+    @torch.compiler.disable
     def score(self, input_ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The logits of the n-grams alone, (batch, labels), for ids int64 and a mask bool, both (batch, time)."""
         ids, valid = self.num_bigram_buckets + input_ids, mask
