@@ -85,5 +85,5 @@ def add_teacher_logits(rows: Dataset, logits: np.ndarray) -> Dataset:
         )
     columns = {"labels": np.where(labels == IGNORED, expit(logits), labels), "teacher_logits": logits}
     features = Features(dict.fromkeys(columns, List(Value("float32"), length=labels.shape[1])))
-    taught = Dataset.from_dict(columns, features=features)
-    return concatenate_datasets([rows.remove_columns("labels"), taught], axis=1)
+    columns_of_teacher = Dataset.from_dict(columns, features=features)
+    return concatenate_datasets([rows.remove_columns("labels"), columns_of_teacher], axis=1)

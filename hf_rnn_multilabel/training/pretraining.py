@@ -43,7 +43,7 @@ DROPOUTS = {"embedding_dropout", "word_dropout", "hidden_dropout", "recurrent_dr
 
 @dataclass(frozen=True)
 class PretrainingRecipe(EncoderRecipe):
-    """Settings of a pretraining: less dropout than of a tagger, since each text is masked anew in every epoch."""
+    """Settings of a pretraining: less dropout than of a tagger, since a text is masked differently in each epoch."""
 
     embedding_dropout: float | None = setting("Dropout on the embeddings.", 0.1)
     hidden_dropout: float | None = setting("Dropout between layers.", 0.1)

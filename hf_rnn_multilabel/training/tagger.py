@@ -169,8 +169,8 @@ def train(
         distillation=None if distillation is None else asdict(distillation),
     )
     folder.identify(fingerprint)
-    data, taught = add_teacher(data, distillation, recipe, folder, data_args)
-    inputs = steps.prepare(recipe, data, data_args.max_length, taught.distillation)
+    data, teacher_result = add_teacher(data, distillation, recipe, folder, data_args)
+    inputs = steps.prepare(recipe, data, data_args.max_length, teacher_result.distillation)
     linear = steps.baseline_scores(recipe, inputs)
     recipe = steps.resolve_for(recipe, inputs)
     recipe, search = steps.search_settings(recipe, inputs, folder)
@@ -179,7 +179,7 @@ def train(
     fitted = steps.choose_thresholds(recipe, inputs, fitted)
     fitted = steps.retrain_with_validation(recipe, inputs, fitted, folder)
     fitted = steps.score_test_split(inputs, fitted)
-    results = steps.compare(recipe, inputs, fitted, linear, taught.results)
+    results = steps.compare(recipe, inputs, fitted, linear, teacher_result.results)
 
     info = RunInfo(
         name=folder.output.name,
@@ -198,7 +198,7 @@ def train(
         training=fitted.info,
         search=search,
         retraining=fitted.retraining,
-        distillation=taught.info,
+        distillation=teacher_result.info,
         versions=versions(),
     )
     if fitted.trainer.is_world_process_zero():

@@ -66,7 +66,7 @@ class DistillationArguments:
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeacherResult:
     """What a teacher adds to a run.
 
     Attributes:
@@ -82,7 +82,7 @@ class Taught:
 
 def add_teacher(
     data: TaggingData, args: DistillationArguments | None, recipe: Recipe, folder: RunFolder, data_args: DataArguments
-) -> tuple[TaggingData, Taught]:
+) -> tuple[TaggingData, TeacherResult]:
     """Give the training rows the logits of a teacher, fine-tuned before if that is asked for.
 
     Args:
@@ -96,7 +96,7 @@ def add_teacher(
         ValueError: for a teacher of other labels, and for `retrain_with_validation`, which has no teacher's logits.
     """
     if args is None:
-        return data, Taught()
+        return data, TeacherResult()
     if recipe.retrain_with_validation:
         raise ValueError(
             "`retrain_with_validation` is given, but validation has no teacher's logits; leave it out, or train "
@@ -139,7 +139,9 @@ def add_teacher(
         unlabelled_rows=len(unlabelled),
     )
     distillation = Distillation(args.distillation_weight, args.distillation_temperature)
-    return replace(data, dataset=DatasetDict(data.dataset | {"train": train})), Taught(distillation, info, results)
+    return replace(data, dataset=DatasetDict(data.dataset | {"train": train})), TeacherResult(
+        distillation, info, results
+    )
 
 
 def _machine(recipe: Recipe) -> dict[str, Any]:
