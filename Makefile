@@ -1,6 +1,7 @@
 PYTHON := .venv/bin/python
 FLOOR := .venv-floor/bin/python
 BETWEEN := .venv-between/bin/python
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test test-avx2 test-floor lint
 
@@ -10,20 +11,22 @@ demo: .venv/installed
 	.venv/bin/hf-rnn-multilabel train --output_dir outputs/demo --linear_baseline \
 		--word_dropout 0.1 --learning_rate 6e-3
 
-# Runs all tests, offline but for the fetch of the conformance suite of transformers.
+# Runs all tests, a file in one of as many processes as there are cores, offline but for the fetch of the conformance
+# suite of transformers.
 test: .venv/installed
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PARALLEL)
 
 # Runs the tests that depend on the processor's kernels as on one with AVX2 alone, as most in use are.
 test-avx2: .venv/installed
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTHON) -m pytest tests/inference tests/training/test_stepwise.py \
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTHON) -m pytest $(PARALLEL) \
+		tests/inference tests/training/test_stepwise.py \
 		tests/model/test_losses.py tests/model/test_masked_lm.py tests/model/test_modeling.py tests/model/test_recurrence.py
 
 # Opens checkpoints of the newest versions with the lowest that pyproject.toml allows and with ones between, without
 # the package, and runs the tests of the model with the lowest.
 test-floor: .venv/installed .venv-floor/installed
 	OTHER_PYTHONS=$(FLOOR):$(BETWEEN) $(PYTHON) -m pytest tests/versions
-	$(FLOOR) -m pytest tests/model tests/training/test_trainer.py
+	$(FLOOR) -m pytest $(PARALLEL) tests/model tests/training/test_trainer.py
 
 lint: .venv/installed
 	$(PYTHON) -m ruff check .

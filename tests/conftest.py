@@ -1,6 +1,7 @@
 """Small models, and the axes over which the tests are run."""
 
 import copy
+import gc
 import os
 import random
 from unittest import mock
@@ -22,6 +23,12 @@ torch.set_num_threads(1)
 pytest_plugins = ["trained"]
 
 POOLINGS = ["last", "mean", "max", "attention", "label_attention"]
+
+
+def pytest_collection_finish():
+    """Leaves what is imported and collected out of the garbage collections that trainings ask for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
