@@ -18,7 +18,7 @@ from .label_names import check_joined, check_label_names, check_separator, check
 Form = Literal["names", "ids", "multi_hot", "columns", "separated"]
 BlankLabel = Literal["ignored", "absent"]
 
-# The nonzero entries of a label matrix, by row: rows, label indices, values.
+# The nonzero entries of a label matrix, by row and each once: rows, label indices, values.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 LABEL_COLUMNS = ("labels", "label", "tags", "topics", "categories", "genres", "keywords")
@@ -330,7 +330,7 @@ def _read_names(
     for split, mention in mentions.items():
         indices = pc.index_in(mention.keys, value_set=indexed)
         known = indices.is_valid().to_numpy()
-        entries[split] = (mention.rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
+        entries[split] = _once(mention.rows[known], indices.drop_null().to_numpy(), len(names))
         others = set(
             zip(mention.rows[~known].tolist(), mention.keys.filter(indices.is_null()).to_pylist(), strict=True)
         )
@@ -340,6 +340,12 @@ def _read_names(
             written.setdefault(key, set()).update(spellings)
     merged = {key: sorted(spellings) for key, spellings in sorted(written.items()) if len(spellings) > 1}
     return ReadLabels(form, names, entries, unknown, merged)
+
+
+def _once(rows: np.ndarray, labels: np.ndarray, num_labels: int) -> Entries:
+    """Entries of present labels in the order of the rows, each once, since a row may name a label twice."""
+    pairs = np.unique(rows * num_labels + labels)
+    return pairs // num_labels, (pairs % num_labels).astype(np.int32), np.ones(len(pairs), np.float32)
 
 
 def _mentions(column: Column, split: str, id_names: list[str] | None, request: LabelRequest) -> _Mentions:
