@@ -53,7 +53,13 @@ class LabelEncoding:
         sentences = [
             f"{len(self.label_names):,} labels ({shown}), read from {UNDERSTOOD[self.form]}.",
             f"A train row carries {sum(self.frequencies.values()):.2f} labels on average.",
+            *self.remarks(),
         ]
+        return " ".join(sentences)
+
+    def remarks(self) -> list[str]:
+        """Sentences on labels that were dropped or merged, and on rows that were."""
+        sentences = []
         for split, labels in self.dropped.items():
             sentences.append(
                 f"{len(labels):,} unknown labels were dropped from {split} ({sum(labels.values()):,} times)."
@@ -66,7 +72,7 @@ class LabelEncoding:
                 f"{len(self.merged):,} labels are written in several ways that look the same and count as one, for "
                 f"example {name!r} as {', '.join(map(ascii, spellings[:3]))}."
             )
-        return " ".join(sentences)
+        return sentences
 
     def recounted(self, train: Dataset) -> "LabelEncoding":
         """The same labels with the counts and frequencies of other train rows, for example after a split."""

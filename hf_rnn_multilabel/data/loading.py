@@ -1,10 +1,11 @@
 """Rows, labels and splits: what a run trains on, before any token."""
 
 import hashlib
+import logging
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,15 @@ from datasets import Dataset, DatasetDict
 from ..hub.provenance import describe_dataset
 from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
-from .columns import Origin, is_binary, require_columns, text_digests
-from .encoding import LabelEncoding, encode_labels
+from .columns import Origin, is_binary, require_columns
+from .encoding import LabelEncoding, LabelledRows, understand_labels
 from .files import STANDARD_STREAM
+from .findings import find_in_labels, find_in_repetitions, find_in_texts
+from .inspection import Inspection, SplitInspection, describe_file, find_repetitions, hash_labels
 from .label_columns import find_label_column
 from .readers import read_texts
 from .sources import (
     SPLITS,
-    Columns,
     FileOptions,
     Source,
     find_columns,
@@ -33,11 +35,13 @@ from .sources import (
     read_dataset,
 )
 from .splits import label_tally, stratified_split
-from .tokenizing import check_texts, find_text_column
+from .text_facts import TextFacts
+from .tokenizing import find_text_column
 
+
+logger = logging.getLogger(__name__)
 
 DEMO = Path(__file__).parent / "demo"
-MAX_SEEN = 0.05  # fraction of the texts of a split that may stand in train without a warning
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,14 @@ class TaggingData:
         text_column: The column with the texts.
         encoding: The labels, and what was understood of them; its counts are those of train after the split.
         source: What the card says of the data: name, id, configuration, licence, citation, revisions.
-        messages: What a user should know of how the rows were read and split.
+        inspection: What the rows say; printed, it is a block of lines.
     """
 
     dataset: DatasetDict
     text_column: str
     encoding: LabelEncoding
     source: DatasetInfo
-    messages: tuple[str, ...] = ()
+    inspection: Inspection = field(default_factory=Inspection)
 
     @cached_property
     def texts(self) -> dict[str, list[str]]:
@@ -84,11 +88,13 @@ class TaggingData:
 
 @dataclass(frozen=True)
 class _LoadedRows:
-    """Splits as they were loaded, and where they are from."""
+    """Splits as they were loaded, their columns, and where they are from."""
 
     dataset: DatasetDict
-    source: DatasetInfo
-    files: dict[str, str] | None = None
+    text_column: str
+    label_columns: list[str]
+    describe: Callable[[], DatasetInfo]
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def load_data(
@@ -116,42 +122,120 @@ def load_data(
         ValueError: A file or a column cannot be read, a text is missing, a split has no label, or the source is given
             twice.
     """
+    source, arguments = _arguments(source, arguments, options)
+    inspection = Inspection()
+    try:
+        loaded, read = _read(source, arguments, inspection)
+    finally:
+        if inspection.splits:
+            logger.info(str(inspection))
+    for message in inspection.warnings:
+        warnings.warn(message, stacklevel=2)
+    dataset, encoding = read.encode(), read.encoding
+    if "validation" not in dataset:
+        parts = stratified_split(
+            dataset["train"], arguments.validation_fraction, seed=seed, group_column=loaded.text_column
+        )
+        dataset["train"], dataset["validation"] = parts["train"], parts["test"]
+        encoding = encoding.recounted(dataset["train"])
+        note = f"No validation split: {len(parts['test']):,} texts were split off train, stratified by label."
+        inspection.notes.append(note)
+        logger.info(note)
+        if not label_tally(dataset["validation"])[0].any():
+            raise _without_labels(
+                Origin().split("validation"),
+                f"`validation_fraction` {arguments.validation_fraction} of train is too little; raise it, or pass "
+                "`validation_file`",
+            )
+    dataset = DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
+    return TaggingData(dataset, loaded.text_column, encoding, loaded.describe(), inspection)
+
+
+def inspect_data(
+    source: Source | DataArguments | None = None,
+    arguments: DataArguments | None = None,
+    *,
+    into: Inspection | None = None,
+    **options: Any,
+) -> Inspection:
+    """Reads rows as `load_data` does, and keeps only what is to be said of them.
+
+    Of a text in a file it keeps a hash, so that a large file needs little memory.
+
+    Args:
+        source: As in `load_data`.
+        arguments: As in `load_data`.
+        into: What is filled, which holds what is known so far where an error is raised.
+        options: As in `load_data`.
+
+    Returns:
+        What the rows say.
+
+    Raises:
+        FileNotFoundError: As `load_data`.
+        ValueError: As `load_data`.
+    """
+    source, arguments = _arguments(source, arguments, options)
+    inspection = Inspection() if into is None else into
+    _read(source, arguments, inspection, keep_texts=False)
+    return inspection
+
+
+def _arguments(
+    source: Source | DataArguments | None, arguments: DataArguments | None, options: dict[str, Any]
+) -> tuple[Source | None, DataArguments]:
     if isinstance(source, DataArguments):
         if arguments is not None:
             raise ValueError("`source` and `arguments` are both `DataArguments`; pass one.")
         source, arguments = None, source
-    arguments = replace(arguments or DataArguments(), **_check_options(options))
-    loaded, text_column, label_column = _load(source, arguments)
-    origin = Origin(loaded.files or {})
-    for split, rows in loaded.dataset.items():
-        check_texts(rows, split, text_column, origin)
-    dataset, encoding = encode_labels(
+    return source, replace(arguments or DataArguments(), **_check_options(options))
+
+
+def _read(
+    source: Source | None, arguments: DataArguments, inspection: Inspection, keep_texts: bool = True
+) -> tuple[_LoadedRows, LabelledRows]:
+    """Reads rows and understands their labels; fills what is known of them in the order in which it becomes known."""
+    loaded = _load(source, arguments, inspection, keep_texts)
+    origin = Origin(loaded.files)
+    for split, part in inspection.splits.items():
+        part.texts.check(split, origin)
+        inspection.warnings += find_in_texts(split, part, origin, arguments.encoding)
+    inspection.separator = arguments.label_separator
+    read = understand_labels(
         loaded.dataset,
-        label_column,
+        _label_column(loaded.dataset["train"], loaded.label_columns, arguments),
         label_names=_label_list(arguments.label_list, arguments.encoding),
         separator=arguments.label_separator,
         unknown_labels=arguments.unknown_labels,
         blank_label=arguments.blank_label,
-        group_column=text_column if arguments.group_duplicates else None,
+        group_column=loaded.text_column if arguments.group_duplicates else None,
         files=loaded.files,
     )
-    _refuse_without_labels(dataset, origin)
-    messages = [str(encoding), *_report_duplicates(dataset, text_column), _report_texts(dataset, text_column)]
-    if "validation" not in dataset:
-        parts = stratified_split(dataset["train"], arguments.validation_fraction, seed=seed, group_column=text_column)
-        dataset["train"], dataset["validation"] = parts["train"], parts["test"]
-        encoding = encoding.recounted(dataset["train"])
-        messages.append(
-            f"No validation split: {len(dataset['validation']):,} texts were split off train, stratified by label."
-        )
-        _refuse_without_labels(
-            DatasetDict(validation=dataset["validation"]),
-            origin,
-            f"`validation_fraction` {arguments.validation_fraction} of train is too little; raise it, or pass "
-            "`validation_file`",
-        )
-    dataset = DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
-    return TaggingData(dataset, text_column, encoding, loaded.source, tuple(messages))
+    _inspect_labels(inspection, read, origin)
+    for split, (positives, _) in read.tallies.items():
+        if not positives.any():
+            raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
+    return loaded, read
+
+
+def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> None:
+    inspection.encoding = read.encoding
+    in_train = inspection.splits["train"].texts.hashes
+    for split, part in inspection.splits.items():
+        rows, entries = read.splits[split], read.labels.entries[split]
+        selected = read.selected.get(split, np.arange(len(rows)))
+        hashes = part.texts.hashes[selected]
+        labelled = entries[0][entries[2] > 0]
+        part.merged = part.texts.rows - len(rows)
+        part.without_labels = len(rows) - int((np.diff(labelled, prepend=-1) > 0).sum())
+        part.mean_labels = len(labelled) / len(rows)
+        part.repeated, later, earlier = find_repetitions(hashes, hash_labels(entries, len(rows)))
+        part.relabelled = len(later)
+        part.relabelled_rows = (int(selected[later[0]]), int(selected[earlier[0]])) if len(later) else None
+        if split != "train":
+            part.in_train = int(np.isin(hashes, in_train).sum())
+        inspection.warnings += find_in_repetitions(split, part, len(rows), origin)
+    inspection.warnings += find_in_labels(inspection, read, origin)
 
 
 def _check_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -161,8 +245,8 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _load(source: Source | None, arguments: DataArguments) -> tuple[_LoadedRows, str, str | list[str]]:
-    """The raw splits, the column with the texts, and that or those with the labels."""
+def _load(source: Source | None, arguments: DataArguments, inspection: Inspection, keep_texts: bool) -> _LoadedRows:
+    """The raw splits, with what is known of their texts."""
     if source is not None and (arguments.train_file is not None or arguments.dataset_name is not None):
         raise ValueError(
             f"`source` is a {type(source).__name__}, and `train_file` {arguments.train_file!r} or `dataset_name` "
@@ -172,15 +256,8 @@ def _load(source: Source | None, arguments: DataArguments) -> tuple[_LoadedRows,
     columns = [columns] if isinstance(columns, str) else columns and list(columns)
     files = _files(source, arguments)
     if files is not None:
-        loaded, resolved = _load_files(files, columns, arguments)
-        text_column, columns = resolved.text, resolved.labels
-    else:
-        loaded = _load_rows(source, arguments)
-        train = loaded.dataset["train"]
-        columns = columns or [find_label_column(train.column_names)]
-        text_column = arguments.text_column or find_text_column(train, columns)
-        require_columns(loaded.dataset, [text_column])
-    return loaded, text_column, _label_column(loaded.dataset["train"], columns, arguments)
+        return _load_files(files, columns, arguments, inspection, keep_texts)
+    return _load_rows(source, columns, arguments, inspection)
 
 
 def _files(source: Source | None, arguments: DataArguments) -> dict[str, str] | None:
@@ -203,14 +280,23 @@ def _files(source: Source | None, arguments: DataArguments) -> dict[str, str] | 
         raise ValueError(f"The splits are {list(files)}, {unknown} among them; call them {', '.join(SPLITS)}.")
     if "train" not in files:
         raise ValueError(f"The files are {files}, with none to train on; pass `train_file`.")
-    return files
+    return {split: files[split] for split in SPLITS if split in files}
 
 
 def _load_files(
-    files: dict[str, str], label_columns: list[str] | None, arguments: DataArguments
-) -> tuple[_LoadedRows, Columns]:
+    files: dict[str, str],
+    label_columns: list[str] | None,
+    arguments: DataArguments,
+    inspection: Inspection,
+    keep_texts: bool,
+) -> _LoadedRows:
     options = FileOptions(arguments.file_format, arguments.delimiter, arguments.encoding)
     paths = {split: local_copy(path, options) for split, path in files.items()}
+    names = {split: "stdin" if path == STANDARD_STREAM else os.path.basename(path) for split, path in files.items()}
+    for split, path in paths.items():
+        shown = names[split] if files[split] == STANDARD_STREAM else files[split]
+        file = describe_file(path, shown, options.file_format, options.delimiter, options.encoding)
+        inspection.splits[split] = SplitInspection(shown, TextFacts("", arguments.max_length), file)
     columns = find_columns(
         paths["train"],
         arguments.text_column,
@@ -218,25 +304,60 @@ def _load_files(
         options,
         optional=arguments.blank_label == "absent",
     )
+    inspection.choose_columns(
+        columns.text, columns.labels, (arguments.text_column is not None, label_columns is not None)
+    )
+    facts = {split: TextFacts(columns.text, arguments.max_length) for split in paths}
+    for split, part in inspection.splits.items():
+        part.texts = facts[split]
+    dataset = read_dataset(paths, columns, options, None if keep_texts else facts)
+    if keep_texts:
+        for split, rows in dataset.items():
+            _add_texts(facts[split], rows)
+
     demo = Path(files["train"]).parent == DEMO
-    names = {split: "stdin" if path == STANDARD_STREAM else os.path.basename(path) for split, path in files.items()}
-    name = "the bundled product descriptions" if demo else names["train"]
-    dataset = read_dataset(paths, columns, options)
-    described = describe_dataset(dataset["train"], name, paths)
-    if demo:
-        described = replace(described, license="cc0-1.0")
-    return _LoadedRows(dataset, described, names), columns
+
+    def describe() -> DatasetInfo:
+        name = "the bundled product descriptions" if demo else names["train"]
+        described = describe_dataset(dataset["train"], name, paths)
+        return replace(described, license="cc0-1.0") if demo else described
+
+    return _LoadedRows(dataset, columns.text, columns.labels, describe, names)
 
 
-def _load_rows(source: Source | None, arguments: DataArguments) -> _LoadedRows:
+def _load_rows(
+    source: Source | None, label_columns: list[str] | None, arguments: DataArguments, inspection: Inspection
+) -> _LoadedRows:
     """Rows of the Hub, of a folder, or in memory."""
+    in_memory = source is not None and not isinstance(source, str | os.PathLike)
     if source is None or isinstance(source, str | os.PathLike):
         name = str(arguments.dataset_name) if source is None else os.fspath(source)
         dataset = load_hub(name, arguments.dataset_config_name, arguments.dataset_revision)
-        return _LoadedRows(dataset, describe_dataset(dataset["train"], name))
-    dataset = load_rows(source)
-    described = replace(describe_dataset(dataset["train"], "rows in memory"), id=None, config=None)
-    return _LoadedRows(dataset, described)
+    else:
+        name, dataset = "rows in memory", load_rows(source)
+    for split in dataset:
+        inspection.splits[str(split)] = SplitInspection(name, TextFacts("", arguments.max_length))
+    train = dataset["train"]
+    columns = label_columns or [find_label_column(train.column_names)]
+    text_column = arguments.text_column or find_text_column(train, columns)
+    inspection.choose_columns(text_column, columns, (arguments.text_column is not None, label_columns is not None))
+    require_columns(dataset, [text_column])
+    for split, rows in dataset.items():
+        part = inspection.splits[str(split)]
+        part.texts = TextFacts(text_column, arguments.max_length)
+        _add_texts(part.texts, rows)
+
+    def describe() -> DatasetInfo:
+        described = describe_dataset(dataset["train"], name)
+        return replace(described, id=None, config=None) if in_memory else described
+
+    return _LoadedRows(dataset, text_column, columns, describe)
+
+
+def _add_texts(facts: TextFacts, rows: Dataset) -> None:
+    facts.feature = rows.features[facts.column]
+    for table in rows.select_columns([facts.column]).with_format("arrow").iter(1000):
+        facts.add(table[facts.column].to_pylist())
 
 
 def _label_column(train: Dataset, columns: list[str], arguments: DataArguments) -> str | list[str]:
@@ -261,58 +382,5 @@ def _label_list(names: list[str] | None, encoding: str | None) -> list[str] | No
     return [line for line in lines if line.strip()]
 
 
-def _refuse_without_labels(
-    dataset: DatasetDict, origin: Origin, remedy: str = "give labelled rows, or leave them out"
-) -> None:
-    for split, rows in dataset.items():
-        if not label_tally(rows)[0].any():
-            raise ValueError(
-                f"No row of {origin.split(split)} has a label, so that nothing can be measured on it: {remedy}."
-            )
-
-
-def _report_texts(dataset: DatasetDict, column: str) -> str:
-    """How many rows there are, where their texts are, and how many have no label."""
-    sizes = ", ".join(f"{split} {len(rows):,}" for split, rows in dataset.items())
-    labels = np.asarray(dataset["train"].with_format("numpy")["labels"][:])
-    num_empty = int((~(labels == 1).any(1)).sum())
-    rest = f"; {num_empty:,} rows of train have no label." if num_empty else "."
-    return f"Rows: {sizes}, with the texts in the column {column!r}{rest}"
-
-
-def _report_duplicates(dataset: DatasetDict, column: str) -> list[str]:
-    """Warns where texts are repeated with other labels, or many stand in train too; returns what is less."""
-    messages = []
-    digests = {split: text_digests(rows, column) for split, rows in dataset.items()}
-    for split, rows in dataset.items():
-        repeated, different = _repetitions(rows, digests[split])
-        if different:
-            warnings.warn(
-                f"{repeated:,} of {len(rows):,} rows of {split} repeat the text of another row, {different:,} of them "
-                "with other labels, as where a file has one row per text and label. Pass `group_duplicates=True` to "
-                "make one row of them, with the labels of all.",
-                stacklevel=3,
-            )
-        elif repeated:
-            messages.append(f"{repeated:,} of {len(rows):,} rows of {split} repeat the text and labels of another.")
-        if split != "train" and (seen := sum(map(set(digests["train"]).__contains__, digests[split]))):
-            message = f"{seen:,} of {len(rows):,} texts of {split} stand in train too, so that metrics are too good."
-            if seen > MAX_SEEN * len(rows):
-                warnings.warn(message, stacklevel=3)
-            else:
-                messages.append(message)
-    return messages
-
-
-def _repetitions(rows: Dataset, digests: list[bytes]) -> tuple[int, int]:
-    """The rows whose text an earlier row has, and those of them with other labels than that."""
-    first: dict[bytes, int] = {}
-    pairs = [(index, first[key]) for index, key in enumerate(digests) if first.setdefault(key, index) != index]
-    different = 0
-    for start in range(0, len(pairs), 1000):
-        part = pairs[start : start + 1000]
-        later, earlier = (
-            np.asarray(rows.select(indices).with_format("numpy")["labels"][:]) for indices in zip(*part, strict=True)
-        )
-        different += int((later != earlier).any(axis=1).sum())
-    return len(pairs), different
+def _without_labels(where: str, remedy: str) -> ValueError:
+    return ValueError(f"No row of {where} has a label, so that nothing can be measured on it: {remedy}.")

@@ -16,6 +16,7 @@ from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, r
 from .label_columns import find_label_column
 from .readers import guess_text_column, is_delimited, read_parquet, read_rows
 from .tables import TableBuilder, temporary_folder
+from .text_facts import TextFacts
 
 
 # A path, a `Dataset`, a pandas or polars DataFrame, a `pyarrow.Table`, a list of rows.
@@ -52,7 +53,10 @@ class Columns:
 
 
 def read_dataset(
-    files: Mapping[str, PathLike], columns: Columns | None = None, options: FileOptions | None = None
+    files: Mapping[str, PathLike],
+    columns: Columns | None = None,
+    options: FileOptions | None = None,
+    facts: Mapping[str, TextFacts] | None = None,
 ) -> DatasetDict:
     """Reads files as a data set, through the same reader as all commands.
 
@@ -63,6 +67,7 @@ def read_dataset(
         files: By split, the file.
         columns: Those to read; by default all.
         options: How to read them.
+        facts: By split, what takes the texts; the rows then hold the texts' hashes in their place.
 
     Returns:
         The rows by split.
@@ -71,7 +76,8 @@ def read_dataset(
         FileNotFoundError: There is no such file.
         ValueError: As `read_rows`, or a file has no row, lacks a column, or a column has values of two types.
     """
-    return DatasetDict({split: _read_file(path, columns, options or FileOptions()) for split, path in files.items()})
+    options, facts = options or FileOptions(), facts or {}
+    return DatasetDict({split: _read_file(path, columns, options, facts.get(split)) for split, path in files.items()})
 
 
 def find_columns(
@@ -179,9 +185,11 @@ def _rows(path: PathLike, text: str | None, options: FileOptions) -> Iterator[di
     )
 
 
-def _read_file(path: PathLike, columns: Columns | None, options: FileOptions) -> Dataset:
+def _read_file(
+    path: PathLike, columns: Columns | None, options: FileOptions, facts: TextFacts | None = None
+) -> Dataset:
     name = os.fspath(path)
-    builder = TableBuilder(repr(name))
+    builder = TableBuilder(repr(name), {} if facts is None else {facts.column: facts.add})
     wanted = None if columns is None else [columns.text, *columns.labels]
     seen: dict[str, None] = {}
     kind, compression = resolve_format(path, options.file_format)
@@ -204,6 +212,8 @@ def _read_file(path: PathLike, columns: Columns | None, options: FileOptions) ->
         optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
         if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
             raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.")
+    if facts is not None:
+        facts.feature = Features.from_arrow_schema(builder.types)[facts.column]
     return _dataset(builder)
 
 

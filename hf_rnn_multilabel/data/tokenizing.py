@@ -14,6 +14,7 @@ from ..model.text_encoding import TextEncoder
 from .columns import Origin, arrow_column, kind, require_columns, splits_of
 from .files import quoted
 from .readers import TEXT_COLUMNS
+from .text_facts import refuse_texts
 
 
 def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ()) -> str:
@@ -50,16 +51,9 @@ def check_texts(rows: Dataset, split: str, column: str, origin: Origin | None = 
         column: The column with the texts.
         origin: Where the rows are, for the error.
     """
-    origin = origin or Origin()
-    feature = rows.features[column]
-    if kind(feature) not in ("string", "null"):
-        raise ValueError(f"Column {column!r} of {origin.split(split)} holds {feature}, not strings; convert it first.")
     missing = np.flatnonzero(arrow_column(rows, column).is_null())
-    if len(missing):
-        raise ValueError(
-            f"{origin.row(split, missing[0])} has None as its text in column {column!r} ({len(missing)} rows do); "
-            'remove such rows, or make the text "".'
-        )
+    first = int(missing[0]) if len(missing) else 0
+    refuse_texts(rows.features[column], len(missing), first, split, column, origin or Origin())
 
 
 def tokenize(
