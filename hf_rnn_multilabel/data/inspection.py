@@ -87,13 +87,25 @@ class SplitInspection:
             parts.append(f"{self.without_labels:,} rows without labels")
         if self.in_train is not None:
             parts.append(f"{self.in_train:,} texts that stand in train too")
-        parts.append(f"{self.texts.long:,} texts of more than {self.texts.max_words:,} words, to be truncated")
+        if self.texts.truncated is not None:
+            parts.append(f"{self.texts.truncated:,} texts to be truncated at {self.texts.max_length:,} tokens")
+        elif self.texts.long:
+            parts.append(
+                f"{self.texts.long:,} texts of more than {self.texts.max_length:,} words, so that at least these are "
+                "to be truncated"
+            )
         return [f"{self.texts.rows:,} rows of {source}", "; ".join(parts)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         texts = self.texts
-        of_texts = {"rows": texts.rows, "empty": texts.empty, "long": texts.long, "signs": dict(texts.counts)}
+        of_texts = {
+            "rows": texts.rows,
+            "empty": texts.empty,
+            "more_words_than_max_length": texts.long,
+            "truncated": texts.truncated,
+            "signs": dict(texts.counts),
+        }
         rest = {
             name: getattr(self, name)
             for name in ("merged", "without_labels", "mean_labels", "repeated", "relabelled", "in_train")
@@ -128,20 +140,25 @@ class Inspection:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def choose_columns(self, text: str, labels: list[str], named: tuple[bool, bool]) -> None:
-        """Sets the columns, and why these.
+    def choose_columns(
+        self, text: str, labels: list[str], named_text: str | None, named_labels: list[str] | None
+    ) -> None:
+        """Enters the columns, and why these.
 
         Args:
             text: The column with the texts.
             labels: Those with the labels.
-            named: Whether the user named the one, and the others.
+            named_text: The one that the user named.
+            named_labels: Those that the user named.
         """
         self.text_column, self.label_columns = text, labels
+        for part in self.splits.values():
+            part.texts.column = text
         found = f"the first of {', '.join(TEXT_COLUMNS)} that holds strings"
         found = found if text in TEXT_COLUMNS else "the only column of strings"
-        self.text_reason = "named by `text_column`" if named[0] else found
-        of = f"the only one of {', '.join(LABEL_COLUMNS)} that is there"
-        self.label_reason = "named by `label_column`" if named[1] else of
+        self.text_reason = found if named_text is None else "named by `text_column`"
+        found = f"the only one of {', '.join(LABEL_COLUMNS)} that is there"
+        self.label_reason = found if named_labels is None else "named by `label_column`"
 
     def __str__(self) -> str:
         return "\n".join(
@@ -203,12 +220,13 @@ class Inspection:
             "text_column": {"name": self.text_column, "reason": self.text_reason},
             "label_columns": {"names": self.label_columns, "reason": self.label_reason},
             "labels": labels,
+            "notes": self.notes,
             "warnings": self.warnings,
         }
 
 
 def _counted(names: list[str], counts: dict[str, int]) -> str:
-    return ", ".join(f"{name!r:.82} {counts[name]:,}" for name in names)
+    return ", ".join(f"{name!r:.60} {counts[name]:,}" for name in names)
 
 
 def describe_file(

@@ -4,44 +4,28 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
+from transformers import PreTrainedTokenizerBase
 
-from ..hub.provenance import describe_dataset
 from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
-from .columns import Origin, is_binary, require_columns
+from .columns import Origin
 from .encoding import LabelEncoding, LabelledRows, understand_labels
-from .files import STANDARD_STREAM
 from .findings import find_in_labels, find_in_repetitions, find_in_texts
-from .inspection import Inspection, SplitInspection, describe_file, find_repetitions, hash_labels
-from .label_columns import find_label_column
+from .inspection import Inspection, find_repetitions, hash_labels
+from .raw_rows import RawRows, choose_label_column, load_raw_rows
 from .readers import read_texts
-from .sources import (
-    SPLITS,
-    FileOptions,
-    Source,
-    find_columns,
-    folder_files,
-    load_hub,
-    load_rows,
-    local_copy,
-    read_dataset,
-)
+from .sources import SPLITS, Source
 from .splits import label_tally, stratified_split
-from .text_facts import TextFacts
-from .tokenizing import find_text_column
+from .tokenizing import make_encoder
 
 
 logger = logging.getLogger(__name__)
-
-DEMO = Path(__file__).parent / "demo"
 
 
 @dataclass(frozen=True)
@@ -86,17 +70,6 @@ class TaggingData:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class _LoadedRows:
-    """Splits as they were loaded, their columns, and where they are from."""
-
-    dataset: DatasetDict
-    text_column: str
-    label_columns: list[str]
-    describe: Callable[[], DatasetInfo]
-    files: dict[str, str] = field(default_factory=dict)
-
-
 def load_data(
     source: Source | DataArguments | None = None,
     arguments: DataArguments | None = None,
@@ -125,12 +98,13 @@ def load_data(
     source, arguments = _arguments(source, arguments, options)
     inspection = Inspection()
     try:
-        loaded, read = _read(source, arguments, inspection)
+        loaded = load_raw_rows(source, arguments, inspection)
+        read = _understand(loaded, arguments, inspection)
     finally:
         if inspection.splits:
             logger.info(str(inspection))
-    for message in inspection.warnings:
-        warnings.warn(message, stacklevel=2)
+        for message in inspection.warnings:
+            warnings.warn(message, stacklevel=2)
     dataset, encoding = read.encode(), read.encoding
     if "validation" not in dataset:
         parts = stratified_split(
@@ -155,6 +129,7 @@ def inspect_data(
     source: Source | DataArguments | None = None,
     arguments: DataArguments | None = None,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     into: Inspection | None = None,
     **options: Any,
 ) -> Inspection:
@@ -165,6 +140,8 @@ def inspect_data(
     Args:
         source: As in `load_data`.
         arguments: As in `load_data`.
+        tokenizer: A fast tokenizer, by which the texts are counted that `max_length` truncates. Without it, those with
+            more words are.
         into: What is filled, which holds what is known so far where an error is raised.
         options: As in `load_data`.
 
@@ -177,7 +154,8 @@ def inspect_data(
     """
     source, arguments = _arguments(source, arguments, options)
     inspection = Inspection() if into is None else into
-    _read(source, arguments, inspection, keep_texts=False)
+    encoder = None if tokenizer is None else make_encoder(tokenizer, arguments.max_length)
+    _understand(load_raw_rows(source, arguments, inspection, encoder=encoder, keep_texts=False), arguments, inspection)
     return inspection
 
 
@@ -191,11 +169,8 @@ def _arguments(
     return source, replace(arguments or DataArguments(), **_check_options(options))
 
 
-def _read(
-    source: Source | None, arguments: DataArguments, inspection: Inspection, keep_texts: bool = True
-) -> tuple[_LoadedRows, LabelledRows]:
-    """Reads rows and understands their labels; fills what is known of them in the order in which it becomes known."""
-    loaded = _load(source, arguments, inspection, keep_texts)
+def _understand(loaded: RawRows, arguments: DataArguments, inspection: Inspection) -> LabelledRows:
+    """Understands the labels of rows; enters what is found in the order in which it becomes known."""
     origin = Origin(loaded.files)
     for split, part in inspection.splits.items():
         part.texts.check(split, origin)
@@ -203,7 +178,7 @@ def _read(
     inspection.separator = arguments.label_separator
     read = understand_labels(
         loaded.dataset,
-        _label_column(loaded.dataset["train"], loaded.label_columns, arguments),
+        choose_label_column(loaded.dataset["train"], loaded.label_columns, arguments),
         label_names=_label_list(arguments.label_list, arguments.encoding),
         separator=arguments.label_separator,
         unknown_labels=arguments.unknown_labels,
@@ -215,7 +190,7 @@ def _read(
     for split, (positives, _) in read.tallies.items():
         if not positives.any():
             raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
-    return loaded, read
+    return read
 
 
 def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> None:
@@ -243,129 +218,6 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"load_data() got the arguments {sorted(unknown)}, which are no fields of `DataArguments`.")
     return options
-
-
-def _load(source: Source | None, arguments: DataArguments, inspection: Inspection, keep_texts: bool) -> _LoadedRows:
-    """The raw splits, with what is known of their texts."""
-    if source is not None and (arguments.train_file is not None or arguments.dataset_name is not None):
-        raise ValueError(
-            f"`source` is a {type(source).__name__}, and `train_file` {arguments.train_file!r} or `dataset_name` "
-            f"{arguments.dataset_name!r} is given too; pass one of them."
-        )
-    columns = arguments.label_column
-    columns = [columns] if isinstance(columns, str) else columns and list(columns)
-    files = _files(source, arguments)
-    if files is not None:
-        return _load_files(files, columns, arguments, inspection, keep_texts)
-    return _load_rows(source, columns, arguments, inspection)
-
-
-def _files(source: Source | None, arguments: DataArguments) -> dict[str, str] | None:
-    """By split, the files to read; None where the rows are elsewhere."""
-    more = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
-    named = {split: path for split, path in more.items() if path is not None}
-    if isinstance(source, Mapping) and source and all(isinstance(path, str | os.PathLike) for path in source.values()):
-        files = {str(split): os.fspath(path) for split, path in source.items()} | named
-    elif isinstance(source, str | os.PathLike) and not os.path.isdir(source):
-        files = {"train": os.fspath(source)} | named
-    elif isinstance(source, str | os.PathLike) and (inside := folder_files(source)):
-        files = inside | named
-    elif source is not None or arguments.dataset_name is not None:
-        if named:
-            raise ValueError(f"Files are given, {named}, beside other rows; pass all rows in one way.")
-        return None
-    else:
-        files = named or {split: str(DEMO / f"{split}.jsonl") for split in SPLITS}
-    if unknown := [split for split in files if split not in SPLITS]:
-        raise ValueError(f"The splits are {list(files)}, {unknown} among them; call them {', '.join(SPLITS)}.")
-    if "train" not in files:
-        raise ValueError(f"The files are {files}, with none to train on; pass `train_file`.")
-    return {split: files[split] for split in SPLITS if split in files}
-
-
-def _load_files(
-    files: dict[str, str],
-    label_columns: list[str] | None,
-    arguments: DataArguments,
-    inspection: Inspection,
-    keep_texts: bool,
-) -> _LoadedRows:
-    options = FileOptions(arguments.file_format, arguments.delimiter, arguments.encoding)
-    paths = {split: local_copy(path, options) for split, path in files.items()}
-    names = {split: "stdin" if path == STANDARD_STREAM else os.path.basename(path) for split, path in files.items()}
-    for split, path in paths.items():
-        shown = names[split] if files[split] == STANDARD_STREAM else files[split]
-        file = describe_file(path, shown, options.file_format, options.delimiter, options.encoding)
-        inspection.splits[split] = SplitInspection(shown, TextFacts("", arguments.max_length), file)
-    columns = find_columns(
-        paths["train"],
-        arguments.text_column,
-        label_columns,
-        options,
-        optional=arguments.blank_label == "absent",
-    )
-    inspection.choose_columns(
-        columns.text, columns.labels, (arguments.text_column is not None, label_columns is not None)
-    )
-    facts = {split: TextFacts(columns.text, arguments.max_length) for split in paths}
-    for split, part in inspection.splits.items():
-        part.texts = facts[split]
-    dataset = read_dataset(paths, columns, options, None if keep_texts else facts)
-    if keep_texts:
-        for split, rows in dataset.items():
-            _add_texts(facts[split], rows)
-
-    demo = Path(files["train"]).parent == DEMO
-
-    def describe() -> DatasetInfo:
-        name = "the bundled product descriptions" if demo else names["train"]
-        described = describe_dataset(dataset["train"], name, paths)
-        return replace(described, license="cc0-1.0") if demo else described
-
-    return _LoadedRows(dataset, columns.text, columns.labels, describe, names)
-
-
-def _load_rows(
-    source: Source | None, label_columns: list[str] | None, arguments: DataArguments, inspection: Inspection
-) -> _LoadedRows:
-    """Rows of the Hub, of a folder, or in memory."""
-    in_memory = source is not None and not isinstance(source, str | os.PathLike)
-    if source is None or isinstance(source, str | os.PathLike):
-        name = str(arguments.dataset_name) if source is None else os.fspath(source)
-        dataset = load_hub(name, arguments.dataset_config_name, arguments.dataset_revision)
-    else:
-        name, dataset = "rows in memory", load_rows(source)
-    for split in dataset:
-        inspection.splits[str(split)] = SplitInspection(name, TextFacts("", arguments.max_length))
-    train = dataset["train"]
-    columns = label_columns or [find_label_column(train.column_names)]
-    text_column = arguments.text_column or find_text_column(train, columns)
-    inspection.choose_columns(text_column, columns, (arguments.text_column is not None, label_columns is not None))
-    require_columns(dataset, [text_column])
-    for split, rows in dataset.items():
-        part = inspection.splits[str(split)]
-        part.texts = TextFacts(text_column, arguments.max_length)
-        _add_texts(part.texts, rows)
-
-    def describe() -> DatasetInfo:
-        described = describe_dataset(dataset["train"], name)
-        return replace(described, id=None, config=None) if in_memory else described
-
-    return _LoadedRows(dataset, text_column, columns, describe)
-
-
-def _add_texts(facts: TextFacts, rows: Dataset) -> None:
-    facts.feature = rows.features[facts.column]
-    for table in rows.select_columns([facts.column]).with_format("arrow").iter(1000):
-        facts.add(table[facts.column].to_pylist())
-
-
-def _label_column(train: Dataset, columns: list[str], arguments: DataArguments) -> str | list[str]:
-    """The one column with the labels; in a list, if it is a 0/1 column or one of several."""
-    require_columns({"train": train}, columns)
-    if len(columns) > 1 or arguments.label_separator is not None or arguments.label_list is not None:
-        return columns if len(columns) > 1 else columns[0]
-    return columns if is_binary(train, columns[0]) else columns[0]
 
 
 def _label_list(names: list[str] | None, encoding: str | None) -> list[str] | None:

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from datasets import Dataset
 
+from ..model.text_encoding import TextEncoder
 from .columns import Origin, kind
 
 
@@ -20,23 +22,26 @@ class TextFacts:
     """What is known of the texts of a split, filled part by part; of a text only its hash is kept.
 
     Args:
-        column: The column with the texts.
-        max_words: A text with more words between white space is long.
+        max_length: Tokens at which a text is truncated; a text with more words between white space is long.
+        encoder: Tokenizes, to count the texts that are truncated.
 
     Attributes:
+        column: The column with the texts.
         rows: How many texts were added.
         characters: Those of all texts.
         missing: Texts that are None.
         empty: Texts without a character that is not white space.
-        long: Texts with more than `max_words` words.
+        long: Texts with more than `max_length` words.
         counts: How many texts show each sign that something went wrong before: "garbled", "quoted" (csv read as
             tsv), "header" (the name of the column), "number" and "word" (one ASCII word).
+        truncated: Texts with more than `max_length` tokens; None without an `encoder`.
         first: By sign, the index and the beginning of the first such text; of "missing" the index alone.
         feature: What the column holds.
     """
 
-    def __init__(self, column: str, max_words: int):
-        self.column, self.max_words = column, max_words
+    def __init__(self, max_length: int, encoder: TextEncoder | None = None):
+        self.column, self.max_length, self.encoder = "", max_length, encoder
+        self.truncated = None if encoder is None else 0
         self.rows = self.characters = self.missing = self.empty = self.long = 0
         self.counts: Counter[str] = Counter()
         self.first: dict[str, tuple[int, str]] = {}
@@ -47,6 +52,12 @@ class TextFacts:
     def hashes(self) -> np.ndarray:
         """A 64-bit number for each text, the same for the same text within this process, (rows,)."""
         return np.frombuffer(self._hashes, np.int64) if self._hashes else np.empty(0, np.int64)
+
+    def add_rows(self, rows: Dataset) -> None:
+        """Adds all rows of a split."""
+        self.feature = rows.features[self.column]
+        for table in rows.select_columns([self.column]).with_format("arrow").iter(1000):
+            self.add(table[self.column].to_pylist())
 
     def add(self, texts: Iterable[Any]) -> list[int]:
         """Adds some rows, and returns the hashes of their texts; what is no string counts as None."""
@@ -61,7 +72,7 @@ class TextFacts:
             length = len(text)
             self.characters += length
             # So many words have more than twice as many characters.
-            if length > 2 * self.max_words and len(text.split()) > self.max_words:
+            if length > 2 * self.max_length and len(text.split()) > self.max_length:
                 self.long += 1
             if " " not in text:
                 self._add_short(index, text)
@@ -70,6 +81,9 @@ class TextFacts:
             if not text.isascii() and GARBLED.search(text):
                 self._note("garbled", index, text)
         self.rows += len(texts)
+        if self.encoder is not None and self.truncated is not None:
+            encodings = self.encoder([text for text in texts if text], truncation=True)
+            self.truncated += sum(bool(encoding.overflowing) for encoding in encodings)
         return hashes
 
     def _add_short(self, index: int, text: str) -> None:

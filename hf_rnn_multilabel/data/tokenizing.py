@@ -81,20 +81,7 @@ def tokenize(
     """
     splits = splits_of(dataset, train=False)
     require_columns(splits, [text_column])
-    if not tokenizer.is_fast:
-        raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer; pass a `PreTrainedTokenizerFast`.")
-    limit = tokenizer.model_max_length if max_length is None else max_length
-    special = tokenizer.num_special_tokens_to_add()
-    if limit <= special:
-        raise ValueError(f"`max_length` {limit} leaves no room besides {special} special tokens; raise it.")
-    # It reads no more of a long text than the tokens that are kept need.
-    encoder = TextEncoder(
-        tokenizer.backend_tokenizer,
-        limit if limit < LARGE_INTEGER else None,
-        tokenizer.truncation_side,
-        tokenizer.split_special_tokens,
-    )
-
+    encoder = make_encoder(tokenizer, max_length)
     tokenized, truncated = DatasetDict(), {}
     for split, rows in splits.items():
         check_texts(rows, split, text_column)
@@ -112,6 +99,23 @@ def tokenize(
         truncated[split] = pc.sum(arrow_column(mapped, "__truncated__")).as_py()
         tokenized[split] = mapped.remove_columns("__truncated__")
     return (tokenized if isinstance(dataset, DatasetDict) else tokenized["train"]), truncated
+
+
+def make_encoder(tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> TextEncoder:
+    """What turns texts into tokens as `tokenize` does; its arguments and errors are the same."""
+    if not tokenizer.is_fast:
+        raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer; pass a `PreTrainedTokenizerFast`.")
+    limit = tokenizer.model_max_length if max_length is None else max_length
+    special = tokenizer.num_special_tokens_to_add()
+    if limit <= special:
+        raise ValueError(f"`max_length` {limit} leaves no room besides {special} special tokens; raise it.")
+    # It reads no more of a long text than the tokens that are kept need.
+    return TextEncoder(
+        tokenizer.backend_tokenizer,
+        limit if limit < LARGE_INTEGER else None,
+        tokenizer.truncation_side,
+        tokenizer.split_special_tokens,
+    )
 
 
 def _tokenize_batch(texts: list[str], encoder: TextEncoder) -> dict[str, list]:
