@@ -148,19 +148,19 @@ class _LabelFindings:
         if by_case:
             first, second, *_ = by_case[0]
             yield (
-                f"{len(by_case):,} labels are written with other capitals too and count as several, for example "
+                f"Labels that differ in capitals alone ({len(by_case):,} names) count as several, for example "
                 f"{self.example(first)} and {self.example(second)}. If they mean one label, write it in one way."
             )
         marked = [name for name in names if _has_stray_mark(name)]
         if marked:
             yield (
-                f"{len(marked):,} labels have quotation marks or brackets that may not be part of the name, for "
+                f"Labels ({len(marked):,}) have quotation marks or brackets that may not be part of the name, for "
                 f"example {self.example(marked[0])}. If so, write the labels without them, or as lists in jsonl."
             )
         garbled = [name for name in names if not name.isascii() and GARBLED.search(name)]
         if garbled:
             yield (
-                f"{len(garbled):,} labels show signs of a wrong encoding, for example {self.example(garbled[0])}. "
+                f"Labels ({len(garbled):,}) show signs of a wrong encoding, for example {self.example(garbled[0])}. "
                 "Read the file with its `encoding`, or write it again."
             )
         known = {normalize_label(name) for name in names}
@@ -168,7 +168,7 @@ class _LabelFindings:
             joined = [name for name in names if character in name and is_joined(name, character, known)]
             if joined:
                 yield (
-                    f"{len(joined):,} labels hold {character!r} between names that are labels too, for example "
+                    f"Labels ({len(joined):,}) hold {character!r} between names that are labels too, for example "
                     f"{self.example(joined[0])}. If they are several labels, separate them as all others are."
                 )
 

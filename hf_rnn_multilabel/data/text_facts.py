@@ -74,7 +74,9 @@ class TextFacts:
             # So many words have more than twice as many characters.
             if length > 2 * self.max_length and len(text.split()) > self.max_length:
                 self.long += 1
-            if " " not in text:
+            if not text or text.isspace():
+                self.empty += 1
+            elif " " not in text:
                 self._add_short(index, text)
             if '""' in text and _is_quoted(text):
                 self._note("quoted", index, text)
@@ -87,9 +89,7 @@ class TextFacts:
         return hashes
 
     def _add_short(self, index: int, text: str) -> None:
-        if not text or text.isspace():
-            self.empty += 1
-        elif NUMBER.fullmatch(text):
+        if NUMBER.fullmatch(text):
             self._note("number", index, text)
         elif text == self.column:
             self._note("header", index, text)
