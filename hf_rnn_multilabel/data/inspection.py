@@ -9,7 +9,7 @@ from ..model.tagging import shorten
 from .delimited import check_delimiter
 from .encoding import LabelEncoding
 from .files import PathLike, find_encoding, resolve_format
-from .label_columns import LABEL_COLUMNS, UNDERSTOOD, Entries
+from .label_columns import BLOCK, LABEL_COLUMNS, UNDERSTOOD, Entries
 from .readers import TEXT_COLUMNS
 from .text_facts import TextFacts
 
@@ -266,26 +266,30 @@ def find_repetitions(texts: np.ndarray, labels: np.ndarray) -> tuple[int, np.nda
         How many there are; those with other labels than the first row with their text, and these first rows.
     """
     order = np.argsort(texts, kind="stable")
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = texts[order[1:]] != texts[order[:-1]]
-    first = order[is_first][np.cumsum(is_first) - 1]  # (rows,), in the order of `order`
-    different = labels[order] != labels[first]
-    later, earlier = order[different], first[different]
-    by_row = np.argsort(later)
-    return int((~is_first).sum()), later[by_row], earlier[by_row]
+    in_order = texts[order]
+    repeats = np.flatnonzero(in_order[1:] == in_order[:-1]) + 1
+    # A repeat right after another is in its run of equal texts, which begins before the first of them.
+    begins = np.diff(repeats, prepend=-1) > 1
+    starts = (repeats[begins] - 1)[np.cumsum(begins) - 1]
+    later, earlier = order[repeats], order[starts]
+    different = labels[later] != labels[earlier]
+    by_row = np.argsort(later[different])
+    return len(repeats), later[different][by_row], earlier[different][by_row]
 
 
 def hash_labels(entries: Entries, num_rows: int) -> np.ndarray:
     """A 64-bit number for the labels of each row, (rows,)."""
-    rows, labels, values = entries
-    # SplitMix64 (Steele et al. 2014) of each entry; their sum does not depend on the order.
-    mixed = labels.astype(np.uint64) * np.uint64(2) + (values > 0).astype(np.uint64) + np.uint64(1)
-    mixed *= np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
     totals = np.zeros(num_rows, np.uint64)
-    if len(rows):
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        totals[rows[starts]] = np.add.reduceat(mixed, starts)
+    for start in range(0, num_rows, BLOCK):
+        here = slice(*np.searchsorted(entries[0], [start, start + BLOCK]))
+        rows, labels, values = (part[here] for part in entries)
+        # SplitMix64 (Steele et al. 2014) of each entry; their sum does not depend on the order.
+        mixed = labels.astype(np.uint64) * np.uint64(2) + (values > 0).astype(np.uint64) + np.uint64(1)
+        mixed *= np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed ^= mixed >> np.uint64(31)
+        if len(rows):
+            starts = np.flatnonzero(np.diff(rows, prepend=-1))
+            totals[rows[starts]] = np.add.reduceat(mixed, starts)
     return totals
