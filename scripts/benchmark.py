@@ -23,7 +23,7 @@ from benchmarks.training import measure_epoch, measure_steps, new_model
 from transformers import HfArgumentParser
 
 from hf_rnn_multilabel.data import read_texts, train_tokenizer
-from hf_rnn_multilabel.data.loading import DEMO
+from hf_rnn_multilabel.data.raw_rows import DEMO
 from hf_rnn_multilabel.hub.atomic import write_text
 from hf_rnn_multilabel.hub.provenance import processor
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from types import FrameType
 
 from huggingface_hub.errors import HTTPError, StrictDataclassClassValidationError, StrictDataclassError
@@ -21,6 +21,7 @@ from .. import __version__
 
 
 COMMANDS = {
+    "inspect": "Show what files of labelled texts hold, and what is likely wrong with them.",
     "train": "Train a tagger on labelled texts.",
     "tag": "Tag texts with a trained tagger.",
     "evaluate": "Score a tagger on labelled texts.",
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"hf-rnn-multilabel: no command is called {name!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    _log_to_stderr()
+    _log_to_stderr(name)
     earlier = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         importlib.import_module(f".{name}", __package__).main(rest)
@@ -83,10 +84,15 @@ def _in_words(error: BaseException, command: str) -> str:
         return f'the package of {module} is not installed; run `pip install "hf-rnn-multilabel[{extra}]"`.'
     if isinstance(error, StrictDataclassClassValidationError) and error.__cause__ is not None:
         error = error.__cause__  # what the configuration says, without the name of its method
-    text = " ".join(str(error).split()) or type(error).__name__
+    return as_options(" ".join(str(error).split()) or type(error).__name__, command)
+
+
+def as_options(text: str, command: str) -> str:
+    """A message with the settings that it names as the options of a command."""
     return SETTING.sub(partial(_as_option, options=_options_of(command)), text)
 
 
+@cache
 def _options_of(command: str) -> set[str]:
     """The names of a command's options; none if it cannot be imported."""
     try:
@@ -116,19 +122,30 @@ def _raise_terminated(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _log_to_stderr() -> None:
+class _Formatter(logging.Formatter):
+    """Messages alone, with settings as the options of a command."""
+
+    def __init__(self, command: str):
+        super().__init__("%(message)s")
+        self.command = command
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_options(super().format(record), self.command)
+
+
+def _log_to_stderr(command: str) -> None:
     """Show what the package reports on the error stream; the output stream is for results."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal of another encoding shows what it lacks as an escape.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Formatter(command))
     logger = logging.getLogger("hf_rnn_multilabel")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
     # Without the line of code that warns.
-    warnings.formatwarning = lambda message, *args, **kwargs: f"Warning: {message}\n"
+    warnings.formatwarning = lambda message, *args, **kwargs: f"Warning: {as_options(str(message), command)}\n"
 
 
 def _help() -> str:

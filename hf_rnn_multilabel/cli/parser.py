@@ -133,7 +133,8 @@ class CommandParser(HfArgumentParser):
 
     def format_help(self, show_all: bool = False) -> str:
         """The help: the options of `sections`, or all, one or two lines each."""
-        lines = [f"usage: {self.prog} [options]", "", str(self.description), ""]
+        arguments = "".join(f"[{action.metavar}] " for action in self._get_positional_actions())
+        lines = [f"usage: {self.prog} {arguments}[options]", "", str(self.description), ""]
         common = ["config", "json", "help", "help_all"]
         sections = self.sections
         if sections is None:

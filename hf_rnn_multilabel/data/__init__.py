@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .arguments import DataArguments
     from .encoding import LabelEncoding, encode_labels
-    from .loading import TaggingData, load_data
+    from .inspection import Inspection
+    from .loading import TaggingData, inspect_data, load_data
     from .readers import read_rows, read_texts
     from .splits import label_frequencies, stratified_split
     from .tokenizer_pruning import prune_tokenizer
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "DataArguments": "arguments",
+    "Inspection": "inspection",
     "LabelEncoding": "encoding",
     "TaggingData": "loading",
     "encode_labels": "encoding",
     "find_text_column": "tokenizing",
+    "inspect_data": "loading",
     "label_frequencies": "splits",
     "load_data": "loading",
     "open_output": "writers",
@@ -36,10 +39,12 @@ _MODULES = {
 }
 __all__ = [
     "DataArguments",
+    "Inspection",
     "LabelEncoding",
     "TaggingData",
     "encode_labels",
     "find_text_column",
+    "inspect_data",
     "label_frequencies",
     "load_data",
     "open_output",

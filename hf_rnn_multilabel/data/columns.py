@@ -32,7 +32,11 @@ class Origin:
 
     def row(self, split: str, index: int) -> str:
         """What to call a row."""
-        return f"Row {index + (split in self.files)} of {self.split(split)}"
+        return f"Row {self.number(split, index)} of {self.split(split)}"
+
+    def number(self, split: str, index: int) -> int:
+        """The number of a row."""
+        return index + (split in self.files)
 
 
 def splits_of(dataset: Dataset | DatasetDict, *, train: bool = True) -> dict[str, Dataset]:

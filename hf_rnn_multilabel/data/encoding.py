@@ -53,7 +53,13 @@ class LabelEncoding:
         sentences = [
             f"{len(self.label_names):,} labels ({shown}), read from {UNDERSTOOD[self.form]}.",
             f"A train row carries {sum(self.frequencies.values()):.2f} labels on average.",
+            *self.remarks(),
         ]
+        return " ".join(sentences)
+
+    def remarks(self) -> list[str]:
+        """Sentences on labels that were dropped or merged, and on rows that were."""
+        sentences = []
         for split, labels in self.dropped.items():
             sentences.append(
                 f"{len(labels):,} unknown labels were dropped from {split} ({sum(labels.values()):,} times)."
@@ -66,13 +72,40 @@ class LabelEncoding:
                 f"{len(self.merged):,} labels are written in several ways that look the same and count as one, for "
                 f"example {name!r} as {', '.join(map(ascii, spellings[:3]))}."
             )
-        return " ".join(sentences)
+        return sentences
 
     def recounted(self, train: Dataset) -> "LabelEncoding":
         """The same labels with the counts and frequencies of other train rows, for example after a split."""
         positives, observed = label_tally(train)
         counts, frequencies = _counts(self.label_names, positives, observed)
         return replace(self, counts=counts, frequencies=frequencies)
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows whose labels are understood and not yet written as a matrix.
+
+    Attributes:
+        splits: The rows by split, grouped where that was asked for.
+        columns: The columns with the labels.
+        labels: The labels that were read.
+        encoding: What was understood of them.
+        tallies: By split, the rows that carry each label and those where it is observed, (labels,) each.
+        selected: By split, the index of each row in what was given; a split that is not grouped is missing.
+    """
+
+    splits: dict[str, Dataset]
+    columns: list[str]
+    labels: ReadLabels
+    encoding: LabelEncoding
+    tallies: dict[str, tuple[np.ndarray, np.ndarray]]
+    selected: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def encode(self) -> DatasetDict:
+        """The rows with the column "labels" in place of the label columns."""
+        return DatasetDict(
+            {split: _with_labels(rows, split, self.columns, self.labels) for split, rows in self.splits.items()}
+        )
 
 
 def encode_labels(
@@ -125,6 +158,32 @@ def encode_labels(
         ValueError: A column is missing, ambiguous or of no form above, a value is not a label, a label is unknown or
             nowhere absent, or there is no row or no label. Rows are counted from 0.
     """
+    read = understand_labels(
+        dataset,
+        label_column,
+        label_names=label_names,
+        separator=separator,
+        unknown_labels=unknown_labels,
+        blank_label=blank_label,
+        group_column=group_column,
+        files=files,
+    )
+    encoded = read.encode()
+    return (encoded if isinstance(dataset, DatasetDict) else encoded["train"]), read.encoding
+
+
+def understand_labels(
+    dataset: Dataset | DatasetDict,
+    label_column: str | list[str] | None = None,
+    *,
+    label_names: list[str] | None = None,
+    separator: str | None = None,
+    unknown_labels: Literal["error", "drop"] = "error",
+    blank_label: BlankLabel = "ignored",
+    group_column: str | None = None,
+    files: Mapping[str, str] | None = None,
+) -> LabelledRows:
+    """Does all of `encode_labels` that may fail; its arguments and errors are the same."""
     splits = splits_of(dataset)
     for name, value, choices in (
         ("unknown_labels", unknown_labels, ("error", "drop")),
@@ -141,20 +200,19 @@ def encode_labels(
     require_columns(splits, columns, origin)
     _refuse_other_labels(splits, columns, origin)
 
-    request = LabelRequest(label_column, label_names, separator, blank_label, origin)
-    labels = read_labels(splits, request)
+    labels = read_labels(splits, LabelRequest(label_column, label_names, separator, blank_label, origin))
     if labels.unknown and unknown_labels == "error":
         raise ValueError(_unknown_message(labels.unknown, has_names=label_names is not None))
     grouped: dict[str, int] = {}
+    selected: dict[str, np.ndarray] = {}
     if group_column is not None:
-        splits, labels, grouped = _group(splits, labels, group_column)
+        sizes = {split: len(rows) for split, rows in splits.items()}
+        splits, labels, selected = _group(splits, labels, group_column)
+        grouped = {split: size - len(splits[split]) for split, size in sizes.items() if size > len(splits[split])}
 
-    encoded = DatasetDict(
-        {split: _with_labels(rows, split, columns, labels, origin) for split, rows in splits.items()}
-    )
-    tallies = {split: label_tally(rows) for split, rows in encoded.items()}
+    tallies = {split: tally(labels, split, len(rows)) for split, rows in splits.items()}
     if labels.form in ("multi_hot", "columns"):
-        _refuse_nowhere_absent(labels, {split: len(rows) for split, rows in encoded.items()}, tallies, origin)
+        _refuse_nowhere_absent(labels, {split: len(rows) for split, rows in splits.items()}, tallies, origin)
     encoding = LabelEncoding(
         labels.names,
         labels.form,
@@ -163,7 +221,14 @@ def encode_labels(
         merged=labels.merged,
         grouped=grouped,
     )
-    return (encoded if isinstance(dataset, DatasetDict) else encoded["train"]), encoding
+    return LabelledRows(splits, columns, labels, encoding, tallies, selected)
+
+
+def tally(labels: ReadLabels, split: str, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a split that carry each label, and those where it is observed: (labels,) each."""
+    _, label, value = labels.entries[split]
+    positives = np.bincount(label[value > 0], minlength=len(labels.names))
+    return positives, num_rows - np.bincount(label[value < 0], minlength=len(labels.names))
 
 
 def _counts(names: list[str], positives: np.ndarray, observed: np.ndarray) -> tuple[dict[str, int], dict[str, float]]:
@@ -199,9 +264,9 @@ def _refuse_nowhere_absent(
 
 def _group(
     splits: dict[str, Dataset], labels: ReadLabels, column: str
-) -> tuple[dict[str, Dataset], ReadLabels, dict[str, int]]:
+) -> tuple[dict[str, Dataset], ReadLabels, dict[str, np.ndarray]]:
     """The first row of each value of a column, with the labels of all its rows."""
-    selected, entries, merged = {}, {}, {}
+    selected, entries = {}, {}
     for split, rows in splits.items():
         groups, first = group_rows(rows, column)
         number, label, value = labels.entries[split]
@@ -217,10 +282,9 @@ def _group(
             (unique % len(labels.names))[entered],
             values[entered],
         )
-        selected[split] = rows.select(first)
-        if len(first) < len(rows):
-            merged[split] = len(rows) - len(first)
-    return selected, replace(labels, entries=entries), merged
+        selected[split] = first
+    rows_of_groups = {split: rows.select(selected[split]) for split, rows in splits.items()}
+    return rows_of_groups, replace(labels, entries=entries), selected
 
 
 def _unknown_message(unknown: dict[str, dict[str, int]], has_names: bool) -> str:
@@ -232,7 +296,7 @@ def _unknown_message(unknown: dict[str, dict[str, int]], has_names: bool) -> str
     )
 
 
-def _with_labels(rows: Dataset, split: str, columns: list[str], labels: ReadLabels, origin: Origin) -> Dataset:
+def _with_labels(rows: Dataset, split: str, columns: list[str], labels: ReadLabels) -> Dataset:
     """The rows with the column "labels" in place of the label columns."""
     others = {name: feature for name, feature in rows.features.items() if name not in columns}
     num_labels = len(labels.names)

@@ -124,31 +124,40 @@ def open_text(path: PathLike, compression: str = "", encoding: str | None = None
     Raises:
         ValueError: The encoding does not exist, or the text has zero bytes, as UTF-16 without a mark has.
     """
-    if encoding is not None:
-        try:
-            encoding = codecs.lookup(encoding).name
-        except LookupError as error:
-            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know; try latin-1.") from error
     with open_bytes(path, compression) as file:
-        try:
-            head = file.peek(4096)  # type: ignore[attr-defined]
-        except DAMAGED as error:
-            raise ValueError(f"Cannot read {os.fspath(path)!r}: {error}; its name says {compression}.") from error
-        marked = next((codec for mark, codec in MARKS if head.startswith(mark)), None)
-        if encoding is None and marked is None and b"\0" in head:
-            raise ValueError(
-                f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
-                "utf-16-le, or its `file_format` if it is a parquet file."
-            )
-        codec = encoding or marked or "utf-8"
-        if codec == "utf-8" and marked == "utf-8-sig":
-            codec = "utf-8-sig"
+        codec = _find_encoding(file, path, compression, encoding)
         # Line ends stay as they are, so that a csv reader sees those within quotes.
         text = io.TextIOWrapper(file, encoding=codec, newline="")
         try:
             yield text
         finally:
             text.detach()
+
+
+def find_encoding(path: PathLike, compression: str = "", encoding: str | None = None) -> str:
+    """The encoding in which `open_text` reads a file; its arguments and errors are the same."""
+    with open_bytes(path, compression) as file:
+        return _find_encoding(file, path, compression, encoding)
+
+
+def _find_encoding(file: BinaryIO, path: PathLike, compression: str, encoding: str | None) -> str:
+    if encoding is not None:
+        try:
+            encoding = codecs.lookup(encoding).name
+        except LookupError as error:
+            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know; try latin-1.") from error
+    try:
+        head = file.peek(4096)  # type: ignore[attr-defined]
+    except DAMAGED as error:
+        raise ValueError(f"Cannot read {os.fspath(path)!r}: {error}; its name says {compression}.") from error
+    marked = next((codec for mark, codec in MARKS if head.startswith(mark)), None)
+    if encoding is None and marked is None and b"\0" in head:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
+            "utf-16-le, or its `file_format` if it is a parquet file."
+        )
+    codec = encoding or marked or "utf-8"
+    return "utf-8-sig" if codec == "utf-8" and marked == "utf-8-sig" else codec
 
 
 def read_lines(file: io.TextIOWrapper, path: PathLike) -> Iterator[str]:

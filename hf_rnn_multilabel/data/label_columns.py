@@ -1,6 +1,7 @@
 """Reads one or several label columns of any form: the names of the labels, and which row carries which."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +19,7 @@ from .label_names import check_joined, check_label_names, check_separator, check
 Form = Literal["names", "ids", "multi_hot", "columns", "separated"]
 BlankLabel = Literal["ignored", "absent"]
 
-# The nonzero entries of a label matrix, by row: rows, label indices, values.
+# The nonzero entries of a label matrix, by row and each once: rows, label indices, values.
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 LABEL_COLUMNS = ("labels", "label", "tags", "topics", "categories", "genres", "keywords")
@@ -39,6 +40,7 @@ IN_LISTS: dict[str, Form] = {
     "float": "multi_hot",
 }
 ONE_PER_ROW: dict[str, Form] = {"class": "ids"}
+BLOCK = 2**16  # rows of a split that are read at once
 # What a 0/1 column of strings may hold, beside numbers.
 WORDS = {"": None, "false": 0.0, "true": 1.0}
 
@@ -83,7 +85,7 @@ class ReadLabels:
 
 @dataclass(frozen=True)
 class _Mentions:
-    """All labels of a column.
+    """All labels of some rows of a column.
 
     Attributes:
         rows: The row of each.
@@ -263,8 +265,8 @@ def _numbers(strings: Column, column: str, split: str, request: LabelRequest) ->
             numbers.append(None if word is None else WORDS[word] if word in WORDS else float(word))
         except ValueError:
             row = pc.index(strings, text).as_py()
-            where = request.origin.row(split, row)
-            raise _not_binary(column, split, f"{text!r:.80} in {where.lower()}", request) from None
+            held = f"{text!r:.80} in row {request.origin.number(split, row)}"
+            raise _not_binary(column, split, held, request) from None
     return pa.chunked_array([pa.array(numbers, pa.float32()).take(pc.index_in(strings, distinct).combine_chunks())])
 
 
@@ -283,27 +285,45 @@ def _read_multi_hot(
     names = names or [f"LABEL_{index}" for index in range(width)]
     if not names:
         raise ValueError("All label lists are empty; pass `label_names` to encode them all the same.")
-    entries = {}
-    for split, part in values.items():
-        (filled,) = np.nonzero(lengths[split])
-        ragged = filled[lengths[split][filled] != len(names)]
-        if len(ragged):
-            raise ValueError(
-                f"{request.origin.row(split, ragged[0])} has {lengths[split][ragged[0]]} zeros and ones for "
-                f"{len(names)} labels; pass one per label, and a name for each in `label_names`. If they are ids, "
-                "cast the column to integers, or to `List(ClassLabel(names=...))` where all are 0 or 1."
+    entries = {
+        split: _joined(
+            _multi_hot_entries(
+                part.slice(start, BLOCK), lengths[split][start : start + BLOCK], start, split, names, request
             )
-        matrix = _binary(_flat(part)[1], request.blank).reshape(-1, len(names))  # (filled rows, labels)
-        wrong = np.argwhere(~np.isin(matrix, (0, 1, IGNORED)))
-        if len(wrong):
-            row, label = wrong[0]
-            raise ValueError(
-                f"{request.origin.row(split, filled[row])} has {matrix[row, label]} for label {names[label]!r}; it "
-                "must be 0, 1, or None where it is not observed. Cast ids to integers; threshold scores."
-            )
-        row, label = np.nonzero(matrix)
-        entries[split] = (filled[row], label, matrix[row, label])
+            for start in range(0, len(part), BLOCK)
+        )
+        for split, part in values.items()
+    }
     return ReadLabels(form, names, entries)
+
+
+def _multi_hot_entries(
+    block: Column, lengths: np.ndarray, start: int, split: str, names: list[str], request: LabelRequest
+) -> Entries:
+    """The entries of some rows of a split, of which `start` is the first."""
+    (filled,) = np.nonzero(lengths)
+    ragged = filled[lengths[filled] != len(names)]
+    if len(ragged):
+        raise ValueError(
+            f"{request.origin.row(split, start + ragged[0])} has {lengths[ragged[0]]} zeros and ones for "
+            f"{len(names)} labels; pass one per label, and a name for each in `label_names`. If they are ids, "
+            "cast the column to integers, or to `List(ClassLabel(names=...))` where all are 0 or 1."
+        )
+    matrix = _binary(_flat(block)[1], request.blank).reshape(-1, len(names))  # (filled rows, labels)
+    wrong = np.argwhere(~np.isin(matrix, (0, 1, IGNORED)))
+    if len(wrong):
+        row, label = wrong[0]
+        raise ValueError(
+            f"{request.origin.row(split, start + filled[row])} has {matrix[row, label]} for label {names[label]!r}; "
+            "it must be 0, 1, or None where it is not observed. Cast ids to integers; threshold scores."
+        )
+    row, label = np.nonzero(matrix)
+    return start + filled[row], label.astype(np.int32), matrix[row, label]
+
+
+def _joined(parts: Iterable[Entries]) -> Entries:
+    rows, labels, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return rows, labels, values
 
 
 def _read_names(
@@ -313,13 +333,16 @@ def _read_names(
     classes = {
         split: check_label_names(item.names) if isinstance(item, ClassLabel) else None for split, item in items.items()
     }
-    mentions = {split: _mentions(part, split, classes[split] or names, request) for split, part in values.items()}
-    numbers = pa.types.is_integer(_flat(values["train"])[1].type)
+    id_names = {split: classes[split] or names for split in values}
+    numbers = pa.types.is_integer(_flat(values["train"].slice(0, 1))[1].type)
     names = names or classes["train"]
     if names is None:
+        keys: dict[str, None] = {}
+        spelled: dict[str, set[str]] = {}
+        for mention in _mentions(values["train"], "train", None, request):
+            keys.update(dict.fromkeys(pc.unique(mention.keys).to_pylist()))
+            _add_spellings(spelled, mention)
         # A label keeps its name where all rows write it in one way.
-        spelled = mentions["train"].spellings
-        keys = pc.unique(mentions["train"].keys).to_pylist()
         names = [next(iter(spelled[key])).strip() if len(spelled.get(key, ())) == 1 else key for key in keys]
         names.sort(key=int if numbers else None)
     if not names:
@@ -327,23 +350,46 @@ def _read_names(
     indexed = pa.array([normalize_label(name) for name in names], pa.string())
     entries, unknown = {}, {}
     written: dict[str, set[str]] = {}
-    for split, mention in mentions.items():
-        indices = pc.index_in(mention.keys, value_set=indexed)
-        known = indices.is_valid().to_numpy()
-        entries[split] = (mention.rows[known], indices.drop_null().to_numpy(), np.ones(known.sum(), np.float32))
-        others = set(
-            zip(mention.rows[~known].tolist(), mention.keys.filter(indices.is_null()).to_pylist(), strict=True)
-        )
+    for split, part in values.items():
+        blocks, others = [], Counter[str]()
+        for mention in _mentions(part, split, id_names[split], request):
+            indices = pc.index_in(mention.keys, value_set=indexed)
+            known = indices.is_valid().to_numpy()
+            blocks.append(_once(mention.rows[known], indices.drop_null().to_numpy(), len(names)))
+            strange = mention.keys.filter(indices.is_null()).to_pylist()
+            others.update(name for _, name in set(zip(mention.rows[~known].tolist(), strange, strict=True)))
+            _add_spellings(written, mention)
+        entries[split] = _joined(blocks)
         if others:
-            unknown[split] = dict(sorted(Counter(name for _, name in others).items()))
-        for key, spellings in mention.spellings.items():
-            written.setdefault(key, set()).update(spellings)
+            unknown[split] = dict(sorted(others.items()))
     merged = {key: sorted(spellings) for key, spellings in sorted(written.items()) if len(spellings) > 1}
     return ReadLabels(form, names, entries, unknown, merged)
 
 
-def _mentions(column: Column, split: str, id_names: list[str] | None, request: LabelRequest) -> _Mentions:
+def _once(rows: np.ndarray, labels: np.ndarray, num_labels: int) -> Entries:
+    """Entries of present labels in the order of the rows, each once, since a row may name a label twice."""
+    # They come almost sorted, which a stable sort makes use of.
+    pairs = np.sort(rows * num_labels + labels, kind="stable")
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    return pairs // num_labels, (pairs % num_labels).astype(np.int32), np.ones(len(pairs), np.float32)
+
+
+def _add_spellings(spellings: dict[str, set[str]], mention: _Mentions) -> None:
+    for key, names in mention.spellings.items():
+        spellings.setdefault(key, set()).update(names)
+
+
+def _mentions(column: Column, split: str, id_names: list[str] | None, request: LabelRequest) -> Iterator[_Mentions]:
+    """Yields the labels of some rows at a time."""
+    for start in range(0, len(column), BLOCK):
+        yield _mentions_of_block(column.slice(start, BLOCK), start, split, id_names, request)
+
+
+def _mentions_of_block(
+    column: Column, start: int, split: str, id_names: list[str] | None, request: LabelRequest
+) -> _Mentions:
     rows, values = _flat(column)
+    rows = rows + start
     if pa.types.is_integer(values.type):
         _check_mentions(values, pc.less(values, 0), rows, split, request)
         keys = values.cast(pa.string())

@@ -109,7 +109,7 @@ def check_joined(strings: Iterable[str], column: str) -> None:
         for character in filter(_separates, sorted(set(name))):
             holders[character].append(name)
     for character, held in holders.items():
-        joined = [name for name in held if _is_joined(name, character, names)]
+        joined = [name for name in held if is_joined(name, character, names)]
         if 2 * len(joined) >= len(held):
             raise ValueError(
                 f"Column {column!r} holds {joined[0]!r:.80}, whose parts are labels too: one label or several? If "
@@ -123,6 +123,7 @@ def _separates(character: str) -> bool:
     return character.isspace() or unicodedata.category(character)[0] in "PSZ"
 
 
-def _is_joined(name: str, character: str, names: set[str]) -> bool:
+def is_joined(name: str, character: str, names: set[str]) -> bool:
+    """Whether all parts of a name, split at a character, are names too."""
     parts = [normalize_label(part) for part in name.split(character)]
     return len(parts) > 1 and all(part in names for part in parts)

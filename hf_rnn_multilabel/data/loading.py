@@ -1,43 +1,31 @@
 """Rows, labels and splits: what a run trains on, before any token."""
 
 import hashlib
+import logging
 import os
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
+from transformers import PreTrainedTokenizerBase
 
-from ..hub.provenance import describe_dataset
 from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
-from .columns import Origin, is_binary, require_columns, text_digests
-from .encoding import LabelEncoding, encode_labels
-from .files import STANDARD_STREAM
-from .label_columns import find_label_column
+from .columns import Origin
+from .encoding import LabelEncoding, LabelledRows, understand_labels
+from .findings import find_in_labels, find_in_repetitions, find_in_texts
+from .inspection import Inspection, find_repetitions, hash_labels
+from .raw_rows import RawRows, choose_label_column, load_raw_rows
 from .readers import read_texts
-from .sources import (
-    SPLITS,
-    Columns,
-    FileOptions,
-    Source,
-    find_columns,
-    folder_files,
-    load_hub,
-    load_rows,
-    local_copy,
-    read_dataset,
-)
+from .sources import SPLITS, Source
 from .splits import label_tally, stratified_split
-from .tokenizing import check_texts, find_text_column
+from .tokenizing import make_encoder
 
 
-DEMO = Path(__file__).parent / "demo"
-MAX_SEEN = 0.05  # fraction of the texts of a split that may stand in train without a warning
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,14 +38,14 @@ class TaggingData:
         text_column: The column with the texts.
         encoding: The labels, and what was understood of them; its counts are those of train after the split.
         source: What the card says of the data: name, id, configuration, licence, citation, revisions.
-        messages: What a user should know of how the rows were read and split.
+        inspection: What the rows say; printed, it is a block of lines.
     """
 
     dataset: DatasetDict
     text_column: str
     encoding: LabelEncoding
     source: DatasetInfo
-    messages: tuple[str, ...] = ()
+    inspection: Inspection = field(default_factory=Inspection)
 
     @cached_property
     def texts(self) -> dict[str, list[str]]:
@@ -80,15 +68,6 @@ class TaggingData:
                 digest.update(repr(table[self.text_column].to_pylist()).encode())
                 digest.update(table["labels"].combine_chunks().flatten().to_numpy().tobytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class _LoadedRows:
-    """Splits as they were loaded, and where they are from."""
-
-    dataset: DatasetDict
-    source: DatasetInfo
-    files: dict[str, str] | None = None
 
 
 def load_data(
@@ -116,42 +95,122 @@ def load_data(
         ValueError: A file or a column cannot be read, a text is missing, a split has no label, or the source is given
             twice.
     """
+    source, arguments = _arguments(source, arguments, options)
+    inspection = Inspection()
+    try:
+        loaded = load_raw_rows(source, arguments, inspection)
+        read = _understand(loaded, arguments, inspection)
+    finally:
+        if inspection.splits:
+            logger.info(str(inspection))
+        for message in inspection.warnings:
+            warnings.warn(message, stacklevel=2)
+    dataset, encoding = read.encode(), read.encoding
+    if "validation" not in dataset:
+        parts = stratified_split(
+            dataset["train"], arguments.validation_fraction, seed=seed, group_column=loaded.text_column
+        )
+        dataset["train"], dataset["validation"] = parts["train"], parts["test"]
+        encoding = encoding.recounted(dataset["train"])
+        note = f"No validation split: {len(parts['test']):,} texts were split off train, stratified by label."
+        inspection.notes.append(note)
+        logger.info(note)
+        if not label_tally(dataset["validation"])[0].any():
+            raise _without_labels(
+                Origin().split("validation"),
+                f"`validation_fraction` {arguments.validation_fraction} of train is too little; raise it, or pass "
+                "`validation_file`",
+            )
+    dataset = DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
+    return TaggingData(dataset, loaded.text_column, encoding, loaded.describe(), inspection)
+
+
+def inspect_data(
+    source: Source | DataArguments | None = None,
+    arguments: DataArguments | None = None,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    into: Inspection | None = None,
+    **options: Any,
+) -> Inspection:
+    """Reads rows as `load_data` does, and keeps only what is to be said of them.
+
+    Of a text in a file it keeps a hash, so that a large file needs little memory.
+
+    Args:
+        source: As in `load_data`.
+        arguments: As in `load_data`.
+        tokenizer: A fast tokenizer, by which the texts are counted that `max_length` truncates. Without it, those with
+            more words are.
+        into: What is filled, which holds what is known so far where an error is raised.
+        options: As in `load_data`.
+
+    Returns:
+        What the rows say.
+
+    Raises:
+        FileNotFoundError: As `load_data`.
+        ValueError: As `load_data`.
+    """
+    source, arguments = _arguments(source, arguments, options)
+    inspection = Inspection() if into is None else into
+    encoder = None if tokenizer is None else make_encoder(tokenizer, arguments.max_length)
+    _understand(load_raw_rows(source, arguments, inspection, encoder=encoder, keep_texts=False), arguments, inspection)
+    return inspection
+
+
+def _arguments(
+    source: Source | DataArguments | None, arguments: DataArguments | None, options: dict[str, Any]
+) -> tuple[Source | None, DataArguments]:
     if isinstance(source, DataArguments):
         if arguments is not None:
             raise ValueError("`source` and `arguments` are both `DataArguments`; pass one.")
         source, arguments = None, source
-    arguments = replace(arguments or DataArguments(), **_check_options(options))
-    loaded, text_column, label_column = _load(source, arguments)
-    origin = Origin(loaded.files or {})
-    for split, rows in loaded.dataset.items():
-        check_texts(rows, split, text_column, origin)
-    dataset, encoding = encode_labels(
+    return source, replace(arguments or DataArguments(), **_check_options(options))
+
+
+def _understand(loaded: RawRows, arguments: DataArguments, inspection: Inspection) -> LabelledRows:
+    """Understands the labels of rows; enters what is found in the order in which it becomes known."""
+    origin = Origin(loaded.files)
+    for split, part in inspection.splits.items():
+        part.texts.check(split, origin)
+        inspection.warnings += find_in_texts(split, part, origin, arguments.encoding)
+    inspection.separator = arguments.label_separator
+    read = understand_labels(
         loaded.dataset,
-        label_column,
+        choose_label_column(loaded.dataset["train"], loaded.label_columns, arguments),
         label_names=_label_list(arguments.label_list, arguments.encoding),
         separator=arguments.label_separator,
         unknown_labels=arguments.unknown_labels,
         blank_label=arguments.blank_label,
-        group_column=text_column if arguments.group_duplicates else None,
+        group_column=loaded.text_column if arguments.group_duplicates else None,
         files=loaded.files,
     )
-    _refuse_without_labels(dataset, origin)
-    messages = [str(encoding), *_report_duplicates(dataset, text_column), _report_texts(dataset, text_column)]
-    if "validation" not in dataset:
-        parts = stratified_split(dataset["train"], arguments.validation_fraction, seed=seed, group_column=text_column)
-        dataset["train"], dataset["validation"] = parts["train"], parts["test"]
-        encoding = encoding.recounted(dataset["train"])
-        messages.append(
-            f"No validation split: {len(dataset['validation']):,} texts were split off train, stratified by label."
-        )
-        _refuse_without_labels(
-            DatasetDict(validation=dataset["validation"]),
-            origin,
-            f"`validation_fraction` {arguments.validation_fraction} of train is too little; raise it, or pass "
-            "`validation_file`",
-        )
-    dataset = DatasetDict({split: dataset[split] for split in SPLITS if split in dataset})
-    return TaggingData(dataset, text_column, encoding, loaded.source, tuple(messages))
+    _inspect_labels(inspection, read, origin)
+    for split, (positives, _) in read.tallies.items():
+        if not positives.any():
+            raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
+    return read
+
+
+def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> None:
+    inspection.encoding = read.encoding
+    in_train = inspection.splits["train"].texts.hashes
+    for split, part in inspection.splits.items():
+        rows, entries = read.splits[split], read.labels.entries[split]
+        selected = read.selected.get(split, np.arange(len(rows)))
+        hashes = part.texts.hashes[selected]
+        labelled = entries[0][entries[2] > 0]
+        part.merged = part.texts.rows - len(rows)
+        part.without_labels = len(rows) - int((np.diff(labelled, prepend=-1) > 0).sum())
+        part.mean_labels = len(labelled) / len(rows)
+        part.repeated, later, earlier = find_repetitions(hashes, hash_labels(entries, len(rows)))
+        part.relabelled = len(later)
+        part.relabelled_rows = (int(selected[later[0]]), int(selected[earlier[0]])) if len(later) else None
+        if split != "train":
+            part.in_train = int(np.isin(hashes, in_train).sum())
+        inspection.warnings += find_in_repetitions(split, part, len(rows), origin)
+    inspection.warnings += find_in_labels(inspection, read, origin)
 
 
 def _check_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -159,92 +218,6 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f"load_data() got the arguments {sorted(unknown)}, which are no fields of `DataArguments`.")
     return options
-
-
-def _load(source: Source | None, arguments: DataArguments) -> tuple[_LoadedRows, str, str | list[str]]:
-    """The raw splits, the column with the texts, and that or those with the labels."""
-    if source is not None and (arguments.train_file is not None or arguments.dataset_name is not None):
-        raise ValueError(
-            f"`source` is a {type(source).__name__}, and `train_file` {arguments.train_file!r} or `dataset_name` "
-            f"{arguments.dataset_name!r} is given too; pass one of them."
-        )
-    columns = arguments.label_column
-    columns = [columns] if isinstance(columns, str) else columns and list(columns)
-    files = _files(source, arguments)
-    if files is not None:
-        loaded, resolved = _load_files(files, columns, arguments)
-        text_column, columns = resolved.text, resolved.labels
-    else:
-        loaded = _load_rows(source, arguments)
-        train = loaded.dataset["train"]
-        columns = columns or [find_label_column(train.column_names)]
-        text_column = arguments.text_column or find_text_column(train, columns)
-        require_columns(loaded.dataset, [text_column])
-    return loaded, text_column, _label_column(loaded.dataset["train"], columns, arguments)
-
-
-def _files(source: Source | None, arguments: DataArguments) -> dict[str, str] | None:
-    """By split, the files to read; None where the rows are elsewhere."""
-    more = {"train": arguments.train_file, "validation": arguments.validation_file, "test": arguments.test_file}
-    named = {split: path for split, path in more.items() if path is not None}
-    if isinstance(source, Mapping) and source and all(isinstance(path, str | os.PathLike) for path in source.values()):
-        files = {str(split): os.fspath(path) for split, path in source.items()} | named
-    elif isinstance(source, str | os.PathLike) and not os.path.isdir(source):
-        files = {"train": os.fspath(source)} | named
-    elif isinstance(source, str | os.PathLike) and (inside := folder_files(source)):
-        files = inside | named
-    elif source is not None or arguments.dataset_name is not None:
-        if named:
-            raise ValueError(f"Files are given, {named}, beside other rows; pass all rows in one way.")
-        return None
-    else:
-        files = named or {split: str(DEMO / f"{split}.jsonl") for split in SPLITS}
-    if unknown := [split for split in files if split not in SPLITS]:
-        raise ValueError(f"The splits are {list(files)}, {unknown} among them; call them {', '.join(SPLITS)}.")
-    if "train" not in files:
-        raise ValueError(f"The files are {files}, with none to train on; pass `train_file`.")
-    return files
-
-
-def _load_files(
-    files: dict[str, str], label_columns: list[str] | None, arguments: DataArguments
-) -> tuple[_LoadedRows, Columns]:
-    options = FileOptions(arguments.file_format, arguments.delimiter, arguments.encoding)
-    paths = {split: local_copy(path, options) for split, path in files.items()}
-    columns = find_columns(
-        paths["train"],
-        arguments.text_column,
-        label_columns,
-        options,
-        optional=arguments.blank_label == "absent",
-    )
-    demo = Path(files["train"]).parent == DEMO
-    names = {split: "stdin" if path == STANDARD_STREAM else os.path.basename(path) for split, path in files.items()}
-    name = "the bundled product descriptions" if demo else names["train"]
-    dataset = read_dataset(paths, columns, options)
-    described = describe_dataset(dataset["train"], name, paths)
-    if demo:
-        described = replace(described, license="cc0-1.0")
-    return _LoadedRows(dataset, described, names), columns
-
-
-def _load_rows(source: Source | None, arguments: DataArguments) -> _LoadedRows:
-    """Rows of the Hub, of a folder, or in memory."""
-    if source is None or isinstance(source, str | os.PathLike):
-        name = str(arguments.dataset_name) if source is None else os.fspath(source)
-        dataset = load_hub(name, arguments.dataset_config_name, arguments.dataset_revision)
-        return _LoadedRows(dataset, describe_dataset(dataset["train"], name))
-    dataset = load_rows(source)
-    described = replace(describe_dataset(dataset["train"], "rows in memory"), id=None, config=None)
-    return _LoadedRows(dataset, described)
-
-
-def _label_column(train: Dataset, columns: list[str], arguments: DataArguments) -> str | list[str]:
-    """The one column with the labels; in a list, if it is a 0/1 column or one of several."""
-    require_columns({"train": train}, columns)
-    if len(columns) > 1 or arguments.label_separator is not None or arguments.label_list is not None:
-        return columns if len(columns) > 1 else columns[0]
-    return columns if is_binary(train, columns[0]) else columns[0]
 
 
 def _label_list(names: list[str] | None, encoding: str | None) -> list[str] | None:
@@ -261,58 +234,5 @@ def _label_list(names: list[str] | None, encoding: str | None) -> list[str] | No
     return [line for line in lines if line.strip()]
 
 
-def _refuse_without_labels(
-    dataset: DatasetDict, origin: Origin, remedy: str = "give labelled rows, or leave them out"
-) -> None:
-    for split, rows in dataset.items():
-        if not label_tally(rows)[0].any():
-            raise ValueError(
-                f"No row of {origin.split(split)} has a label, so that nothing can be measured on it: {remedy}."
-            )
-
-
-def _report_texts(dataset: DatasetDict, column: str) -> str:
-    """How many rows there are, where their texts are, and how many have no label."""
-    sizes = ", ".join(f"{split} {len(rows):,}" for split, rows in dataset.items())
-    labels = np.asarray(dataset["train"].with_format("numpy")["labels"][:])
-    num_empty = int((~(labels == 1).any(1)).sum())
-    rest = f"; {num_empty:,} rows of train have no label." if num_empty else "."
-    return f"Rows: {sizes}, with the texts in the column {column!r}{rest}"
-
-
-def _report_duplicates(dataset: DatasetDict, column: str) -> list[str]:
-    """Warns where texts are repeated with other labels, or many stand in train too; returns what is less."""
-    messages = []
-    digests = {split: text_digests(rows, column) for split, rows in dataset.items()}
-    for split, rows in dataset.items():
-        repeated, different = _repetitions(rows, digests[split])
-        if different:
-            warnings.warn(
-                f"{repeated:,} of {len(rows):,} rows of {split} repeat the text of another row, {different:,} of them "
-                "with other labels, as where a file has one row per text and label. Pass `group_duplicates=True` to "
-                "make one row of them, with the labels of all.",
-                stacklevel=3,
-            )
-        elif repeated:
-            messages.append(f"{repeated:,} of {len(rows):,} rows of {split} repeat the text and labels of another.")
-        if split != "train" and (seen := sum(map(set(digests["train"]).__contains__, digests[split]))):
-            message = f"{seen:,} of {len(rows):,} texts of {split} stand in train too, so that metrics are too good."
-            if seen > MAX_SEEN * len(rows):
-                warnings.warn(message, stacklevel=3)
-            else:
-                messages.append(message)
-    return messages
-
-
-def _repetitions(rows: Dataset, digests: list[bytes]) -> tuple[int, int]:
-    """The rows whose text an earlier row has, and those of them with other labels than that."""
-    first: dict[bytes, int] = {}
-    pairs = [(index, first[key]) for index, key in enumerate(digests) if first.setdefault(key, index) != index]
-    different = 0
-    for start in range(0, len(pairs), 1000):
-        part = pairs[start : start + 1000]
-        later, earlier = (
-            np.asarray(rows.select(indices).with_format("numpy")["labels"][:]) for indices in zip(*part, strict=True)
-        )
-        different += int((later != earlier).any(axis=1).sum())
-    return len(pairs), different
+def _without_labels(where: str, remedy: str) -> ValueError:
+    return ValueError(f"No row of {where} has a label, so that nothing can be measured on it: {remedy}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, load_from_disk
@@ -16,6 +17,7 @@ from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, r
 from .label_columns import find_label_column
 from .readers import guess_text_column, is_delimited, read_parquet, read_rows
 from .tables import TableBuilder, temporary_folder
+from .text_facts import TextFacts
 
 
 # A path, a `Dataset`, a pandas or polars DataFrame, a `pyarrow.Table`, a list of rows.
@@ -52,7 +54,10 @@ class Columns:
 
 
 def read_dataset(
-    files: Mapping[str, PathLike], columns: Columns | None = None, options: FileOptions | None = None
+    files: Mapping[str, PathLike],
+    columns: Columns | None = None,
+    options: FileOptions | None = None,
+    facts: Mapping[str, TextFacts] | None = None,
 ) -> DatasetDict:
     """Reads files as a data set, through the same reader as all commands.
 
@@ -63,6 +68,7 @@ def read_dataset(
         files: By split, the file.
         columns: Those to read; by default all.
         options: How to read them.
+        facts: By split, what takes the texts; the rows then hold the texts' hashes in their place.
 
     Returns:
         The rows by split.
@@ -71,7 +77,8 @@ def read_dataset(
         FileNotFoundError: There is no such file.
         ValueError: As `read_rows`, or a file has no row, lacks a column, or a column has values of two types.
     """
-    return DatasetDict({split: _read_file(path, columns, options or FileOptions()) for split, path in files.items()})
+    options, facts = options or FileOptions(), facts or {}
+    return DatasetDict({split: _read_file(path, columns, options, facts.get(split)) for split, path in files.items()})
 
 
 def find_columns(
@@ -179,9 +186,11 @@ def _rows(path: PathLike, text: str | None, options: FileOptions) -> Iterator[di
     )
 
 
-def _read_file(path: PathLike, columns: Columns | None, options: FileOptions) -> Dataset:
+def _read_file(
+    path: PathLike, columns: Columns | None, options: FileOptions, facts: TextFacts | None = None
+) -> Dataset:
     name = os.fspath(path)
-    builder = TableBuilder(repr(name))
+    builder = TableBuilder(repr(name), {} if facts is None else {facts.column: facts.add})
     wanted = None if columns is None else [columns.text, *columns.labels]
     seen: dict[str, None] = {}
     kind, compression = resolve_format(path, options.file_format)
@@ -204,12 +213,16 @@ def _read_file(path: PathLike, columns: Columns | None, options: FileOptions) ->
         optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
         if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
             raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.")
+    if facts is not None:
+        facts.feature = Features.from_arrow_schema(builder.types)[facts.column]
     return _dataset(builder)
 
 
 def _dataset(builder: TableBuilder) -> Dataset:
     table = builder.finish()
-    return Dataset(table, info=DatasetInfo(features=Features.from_arrow_schema(table.schema)))
+    info = DatasetInfo(features=Features.from_arrow_schema(table.schema))
+    # By itself the data set would hash a pickle of all its rows.
+    return Dataset(table, info=info, fingerprint=uuid4().hex)
 
 
 def _to_dataset(rows: Any, split: str) -> Dataset:

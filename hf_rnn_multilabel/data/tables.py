@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 import pyarrow as pa
@@ -15,6 +15,8 @@ from .json_rows import replace_surrogates
 
 
 MAX_MEMORY = 2**26  # bytes of values; more are written to a file
+# Values of a column to integers.
+Digest: TypeAlias = Callable[[list[Any]], list[int]]
 WRONG_VALUE = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
 _folders: list[tempfile.TemporaryDirectory] = []
@@ -25,12 +27,16 @@ class TableBuilder:
 
     Args:
         name: What the rows are called in errors, for example the file's name.
+        digests: By column, what turns some of its values into the integers that are kept in their place.
+
+    Attributes:
+        types: The columns and types of what was added.
     """
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, digests: Mapping[str, Digest] | None = None):
+        self.name, self.digests = name, digests or {}
         self.rows = 0
-        self._schema = pa.schema([])
+        self.types = pa.schema([])
         self._tables: list[pa.Table] = []
         self._bytes = 0
         self._files: list[tuple[Path, pa.Schema]] = []
@@ -56,7 +62,7 @@ class TableBuilder:
             if kind != field.type:
                 table = table.set_column(index, field.with_type(kind), table.column(index).cast(kind))
         if not self.rows:
-            self._schema = self._schema.with_metadata(table.schema.metadata)
+            self.types = self.types.with_metadata(table.schema.metadata)
         self._add(table)
 
     def add_columns(self, columns: Mapping[str, Any]) -> None:
@@ -102,20 +108,29 @@ class TableBuilder:
         )
 
     def _add(self, table: pa.Table) -> None:
-        if self._schema != table.schema:
-            self._schema = self._unify(table)
+        if self.types != table.schema:
+            self.types = self._unify(table)
         self.rows += len(table)
+        for name in self.digests.keys() & set(table.column_names):
+            digested = pa.array(self.digests[name](table[name].to_pylist()), pa.int64())
+            table = table.set_column(table.column_names.index(name), name, digested)
         self._tables.append(table)
         self._bytes += table.nbytes
         if self._bytes > MAX_MEMORY or self._files:
             self._flush()
 
+    @property
+    def _schema(self) -> pa.Schema:
+        """The columns and types of what is kept."""
+        fields = [pa.field(each.name, pa.int64()) if each.name in self.digests else each for each in self.types]
+        return pa.schema(fields, metadata=self.types.metadata)
+
     def _unify(self, table: pa.Table) -> pa.Schema:
         try:
-            return pa.unify_schemas([self._schema, table.schema], promote_options="permissive")
+            return pa.unify_schemas([self.types, table.schema], promote_options="permissive")
         except pa.ArrowException as error:
             for field in table.schema:
-                before = self._schema.field(field.name) if field.name in self._schema.names else field
+                before = self.types.field(field.name) if field.name in self.types.names else field
                 try:
                     pa.unify_schemas([pa.schema([before]), pa.schema([field])], promote_options="permissive")
                 except pa.ArrowException:

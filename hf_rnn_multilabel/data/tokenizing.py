@@ -14,6 +14,7 @@ from ..model.text_encoding import TextEncoder
 from .columns import Origin, arrow_column, kind, require_columns, splits_of
 from .files import quoted
 from .readers import TEXT_COLUMNS
+from .text_facts import refuse_texts
 
 
 def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ()) -> str:
@@ -50,16 +51,9 @@ def check_texts(rows: Dataset, split: str, column: str, origin: Origin | None = 
         column: The column with the texts.
         origin: Where the rows are, for the error.
     """
-    origin = origin or Origin()
-    feature = rows.features[column]
-    if kind(feature) not in ("string", "null"):
-        raise ValueError(f"Column {column!r} of {origin.split(split)} holds {feature}, not strings; convert it first.")
     missing = np.flatnonzero(arrow_column(rows, column).is_null())
-    if len(missing):
-        raise ValueError(
-            f"{origin.row(split, missing[0])} has None as its text in column {column!r} ({len(missing)} rows do); "
-            'remove such rows, or make the text "".'
-        )
+    first = int(missing[0]) if len(missing) else 0
+    refuse_texts(rows.features[column], len(missing), first, split, column, origin or Origin())
 
 
 def tokenize(
@@ -87,20 +81,7 @@ def tokenize(
     """
     splits = splits_of(dataset, train=False)
     require_columns(splits, [text_column])
-    if not tokenizer.is_fast:
-        raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer; pass a `PreTrainedTokenizerFast`.")
-    limit = tokenizer.model_max_length if max_length is None else max_length
-    special = tokenizer.num_special_tokens_to_add()
-    if limit <= special:
-        raise ValueError(f"`max_length` {limit} leaves no room besides {special} special tokens; raise it.")
-    # It reads no more of a long text than the tokens that are kept need.
-    encoder = TextEncoder(
-        tokenizer.backend_tokenizer,
-        limit if limit < LARGE_INTEGER else None,
-        tokenizer.truncation_side,
-        tokenizer.split_special_tokens,
-    )
-
+    encoder = make_encoder(tokenizer, max_length)
     tokenized, truncated = DatasetDict(), {}
     for split, rows in splits.items():
         check_texts(rows, split, text_column)
@@ -118,6 +99,23 @@ def tokenize(
         truncated[split] = pc.sum(arrow_column(mapped, "__truncated__")).as_py()
         tokenized[split] = mapped.remove_columns("__truncated__")
     return (tokenized if isinstance(dataset, DatasetDict) else tokenized["train"]), truncated
+
+
+def make_encoder(tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> TextEncoder:
+    """What turns texts into tokens as `tokenize` does; its arguments and errors are the same."""
+    if not tokenizer.is_fast:
+        raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer; pass a `PreTrainedTokenizerFast`.")
+    limit = tokenizer.model_max_length if max_length is None else max_length
+    special = tokenizer.num_special_tokens_to_add()
+    if limit <= special:
+        raise ValueError(f"`max_length` {limit} leaves no room besides {special} special tokens; raise it.")
+    # It reads no more of a long text than the tokens that are kept need.
+    return TextEncoder(
+        tokenizer.backend_tokenizer,
+        limit if limit < LARGE_INTEGER else None,
+        tokenizer.truncation_side,
+        tokenizer.split_special_tokens,
+    )
 
 
 def _tokenize_batch(texts: list[str], encoder: TextEncoder) -> dict[str, list]:

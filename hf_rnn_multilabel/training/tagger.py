@@ -122,7 +122,6 @@ def train_tagger(
     check(recipe)
     with run_folder(output_dir, is_main_process()) as folder:
         loaded = load_data(data, data_args, seed=recipe.seed)
-        logger.info("\n".join(loaded.messages))
         run = train(loaded, folder, data_args, recipe, card, distillation)
     hub = recipe.training_arguments
     if hub.get("push_to_hub") and is_main_process():

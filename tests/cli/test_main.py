@@ -55,7 +55,8 @@ def test_every_command_has_a_help_with_an_example(name, capsys):
         main([name, "--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"usage: hf-rnn-multilabel {name} [options]\n")
+    file = " [FILE]" if name == "inspect" else ""
+    assert out.startswith(f"usage: hf-rnn-multilabel {name}{file} [options]\n")
     assert f"  hf-rnn-multilabel {name} " in out.split("Examples:")[1]
 
 

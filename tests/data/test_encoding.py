@@ -242,7 +242,7 @@ def test_a_label_that_no_row_observes_or_that_every_row_has_is_kept():
 def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told():
     dataset = Dataset.from_dict({"a": ["1", "0"], "b": ["0.0", "1"]})
     assert matrix(encode_labels(dataset, ["a", "b"])[0]) == [[1, 0], [0, 1]]
-    for value, message in {"2": "Row 1 .* has 2.0 for label 'b'", "x": "'x' in row 1 of split 'train'"}.items():
+    for value, message in {"2": "Row 1 .* has 2.0 for label 'b'", "x": "'b' of split 'train' is 'x' in row 1"}.items():
         with pytest.raises(ValueError, match=message):
             encode_labels(Dataset.from_dict({"a": ["1", "0"], "b": ["0", value]}), ["a", "b"])
 

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultilabelModel, train_tagger
-from hf_rnn_multilabel.data.loading import DEMO
+from hf_rnn_multilabel.data.raw_rows import DEMO
 from hf_rnn_multilabel.evaluation import decision_metrics, linear_scores, per_label_metrics
 from hf_rnn_multilabel.hub.model_card import build_card
 from hf_rnn_multilabel.hub.run_info import RunInfo

@@ -1,0 +1,77 @@
+"""What the rows say, by the command."""
+
+import json
+
+import pytest
+from helpers import LABELS, make_rows, write_csv, write_jsonl
+
+from hf_rnn_multilabel.cli.main import main
+from hf_rnn_multilabel.data import inspect_data
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> str:
+    rows = [{"text": f"text {i % 15}", "tags": ["red", "blue;green"][i // 15]} for i in range(30)]
+    return write_csv(tmp_path_factory.mktemp("rows") / "a.csv", rows)
+
+
+@pytest.mark.usefixtures("loggers")
+def test_the_block_and_the_warnings_with_options_are_printed(path, capsys):
+    for argv in ([path], ["--train_file", path]):
+        assert main(["inspect", *argv, "--label_separator", ";", "--label_column", "tags"]) == 0
+        captured = capsys.readouterr()
+        assert captured.out.startswith(f"train       30 rows of {path} (csv") and captured.err == ""
+        assert "named by `--label_column`" in captured.out
+        (warning,) = [line for line in captured.out.splitlines() if line.startswith("Warning: ")]
+        assert "15 of 30 rows" in warning and "`--group_duplicates True`" in warning
+
+
+@pytest.mark.usefixtures("loggers")
+def test_json_is_what_is_known_and_nothing_else(path, capsys):
+    assert main(["inspect", path, "--label_separator", ";", "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out, parse_constant=lambda constant: pytest.fail(constant))
+    assert found == json.loads(json.dumps(inspect_data(path, label_separator=";").to_dict())) and captured.err == ""
+    assert found["splits"]["train"]["rows"] == 30 and found["labels"]["counts"] == {"blue": 15, "green": 15, "red": 15}
+
+
+@pytest.mark.usefixtures("loggers")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_wrong_ends_with_1_after_what_is_known(path, capsys, as_json):
+    assert main(["inspect", path, *["--json"] * as_json]) == 1
+    captured = capsys.readouterr()
+    assert "'blue;green'" in captured.err and captured.err.count("\n") == 1
+    if as_json:
+        found = json.loads(captured.out)
+        assert found["splits"]["train"]["rows"] == 30 and found["labels"] is None
+    else:
+        assert "30 rows" in captured.out and "'tags'" in captured.out
+
+
+@pytest.mark.usefixtures("loggers")
+def test_a_folder_is_inspected_and_a_wrong_file_is_told(tmp_path, capsys):
+    for split in ("train", "test"):
+        write_jsonl(tmp_path / f"{split}.jsonl", make_rows(20))
+    assert main(["inspect", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "20 of 20 texts of test stand in train too" in out and all(name in out for name in LABELS)
+    assert main(["inspect", str(tmp_path / "nowhere.csv")]) == 1
+    captured = capsys.readouterr()
+    assert "nowhere.csv" in captured.err and captured.out == ""
+    with pytest.raises(SystemExit) as stop:
+        main(["inspect", "a.csv", "--train_file", "b.csv"])
+    assert stop.value.code == 2 and "--train_file" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("loggers")
+def test_a_training_prints_the_same_block_before_it_trains(tmp_path, path, capsys):
+    options = ["--label_separator", ";", "--label_column", "tags"]
+    main(["inspect", path, *options])
+    block = capsys.readouterr().out
+    # It ends after the rows are read, at what is refused then.
+    options += ["--output_dir", str(tmp_path / "model"), "--tokenizer_name", "nowhere/nothing"]
+    assert main(["train", "--train_file", path, *options]) == 1
+    err = capsys.readouterr().err
+    lines = [line for line in block.splitlines() if not line.startswith("Warning")]
+    assert all(line in err.splitlines() for line in lines)
+    assert err.index(lines[-1]) < err.index("split off train") < err.index("hf-rnn-multilabel train: ")

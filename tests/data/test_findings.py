@@ -1,0 +1,91 @@
+"""What is likely wrong with rows that can be read: a warning with an example, and none for rows that are well."""
+
+import pytest
+from helpers import make_rows, write_csv, write_jsonl
+
+from hf_rnn_multilabel.data import inspect_data
+
+
+def csv_rows(texts, labels) -> list[dict]:
+    return [{"text": text, "tags": label} for text, label in zip(texts, labels, strict=True)]
+
+
+def warnings_of(tmp_path, rows, name="a.csv", **options) -> list[str]:
+    path = tmp_path / name
+    if name.endswith("jsonl"):
+        write_jsonl(path, rows)
+    else:
+        write_csv(path, rows, "\t" if name == "a.tsv" else ",")
+    return inspect_data(path, **options).warnings
+
+
+TEXTS = [f"{word} and more of text {number}" for number in range(10) for word in ("lamp", "desk")]
+TAGS = ["red", "blue", "green", "red"] * 5
+
+
+@pytest.mark.parametrize(
+    "rows", [csv_rows(TEXTS, TAGS), make_rows(40), csv_rows(["红", "蓝色的灯"] * 10, ["a", "b"] * 10)]
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv"])
+def test_rows_that_are_well_give_no_warning(tmp_path, rows, name):
+    lists = "labels" in rows[0]
+    if lists and name != "a.jsonl":
+        rows = [row | {"labels": ";".join(row["labels"])} for row in rows]
+    options = {"label_separator": ";"} if lists and name != "a.jsonl" else {}
+    found = warnings_of(
+        tmp_path, [row | {"text": f"{row['text']} {i}"} for i, row in enumerate(rows)], name, **options
+    )
+    assert found == []
+
+
+def with_text(index: int, text: str) -> list[dict]:
+    return csv_rows([*TEXTS[:index], text, *TEXTS[index + 1 :]], TAGS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        (
+            csv_rows([f'"a ""{text}"""' for text in TEXTS], TAGS),
+            {"name": "a.tsv"},
+            ["20 of 20", "row 1", '`file_format="csv"`', r"`delimiter='\t'`"],
+        ),
+        (with_text(4, "cafÃ© and tea"), {}, ["1 of 20", "row 5, 'cafÃ© and tea'"]),
+        (with_text(4, "a café"), {"encoding": "latin-1"}, ["`encoding` than 'latin-1'", "row 5"]),
+        (with_text(6, "text"), {}, ["row 7", "name of the column"]),
+        (csv_rows(map(str, range(20)), TAGS), {}, ["are numbers", "`text_column`", "row 1, '0'"]),
+        (csv_rows([f"id-{i}" for i in range(20)], TAGS), {}, ["one word", "'id-0'", "`text_column`"]),
+        (csv_rows([""] * 19 + ["a text"], ["red"] * 20), {}, ["19 of 20", "empty", "`text_column`"]),
+        (
+            csv_rows(TEXTS[:10] * 2, TAGS[:10] + ["other"] * 10),
+            {},
+            ["10 of 20 rows", "10 of them with other labels", "row 11 that of row 1", "`group_duplicates=True`"],
+        ),
+        (csv_rows(TEXTS, ["red"] * 20), {}, ["['red'] are on all rows", "`label_column`"]),
+        (csv_rows(TEXTS, ["red", *[""] * 18, "blue"]), {}, ["18 of 20 rows", "no label"]),
+        (csv_rows(TEXTS, [f"id{i}" for i in range(20)]), {}, ["20 labels, 20 of them different", "`label_separator`"]),
+        (csv_rows([f"t {i}" for i in range(20)], [f"{t} that is long" for t in TEXTS[:5]] * 4), {}, ["characters"]),
+        (csv_rows(TEXTS, ["red", "Red"] * 10), {}, ["'Red' in row 2 and 'red' in row 1"]),
+        (csv_rows(TEXTS, ['"red"', "blue"] * 10), {"name": "a.jsonl"}, ["quotation marks", "'\"red\"' in row 1"]),
+        (csv_rows(TEXTS, ["{red;blue}", "{blue}"] * 10), {"label_separator": ";"}, ["brackets", "in row 1"]),
+        (csv_rows(TEXTS, ["red;blue", "red|blue"] * 10), {"label_separator": ";"}, ["'|'", "'red|blue' in row 2"]),
+        (csv_rows(TEXTS, ["cafÃ©", "blue"] * 10), {}, ["wrong encoding", "'cafÃ©' in row 1", "`encoding`"]),
+    ],
+)
+def test_what_is_likely_wrong_is_told_with_a_row_and_what_mends_it(tmp_path, rows, options, words):
+    found = warnings_of(tmp_path, rows, **options)
+    assert [message for message in found if all(word in message for word in words)], found
+
+
+def test_few_texts_that_stand_in_train_are_no_warning(tmp_path):
+    train = csv_rows(TEXTS, TAGS)
+    for seen, is_told in ((1, False), (3, True)):
+        test = csv_rows([*TEXTS[:seen], *(f"another text {i}" for i in range(24 - seen))], ["red", "blue"] * 12)
+        found = inspect_data({"train": train, "test": test}).warnings
+        assert [f"{seen} of 24 texts of test stand in train too" in message for message in found] == [True] * is_told
+
+
+def test_rows_count_as_in_the_file_where_texts_are_merged(tmp_path):
+    rows = csv_rows([TEXTS[0], TEXTS[0], *TEXTS[1:]], ["red", "blue", *TAGS[:18], "Red"])
+    (found,) = warnings_of(tmp_path, rows, group_duplicates=True)
+    assert "'Red' in row 21 and 'red' in row 1" in found
