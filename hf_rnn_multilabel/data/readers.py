@@ -201,12 +201,12 @@ def read_parquet(path: PathLike, compression: str = "", columns: list[str] | Non
     except ImportError as error:
         raise ValueError("A parquet file needs the package pyarrow: `pip install pyarrow`.") from error
     with open_bytes(path, compression) as file:
-        # Parquet is read from its end; a stream has none yet.
-        if compression or not file.seekable():
-            whole = tempfile.TemporaryFile()  # noqa: SIM115
-            shutil.copyfileobj(file, whole)
-            file = whole  # type: ignore[assignment]
         try:
+            # Parquet is read from its end; a stream has none yet.
+            if compression or not file.seekable():
+                whole = tempfile.TemporaryFile()  # noqa: SIM115
+                shutil.copyfileobj(file, whole)
+                file = whole  # type: ignore[assignment]
             parquet = ParquetFile(file)
             names = parquet.schema_arrow.names
             check_header(names, path)
