@@ -420,3 +420,21 @@ def test_a_row_without_a_text_is_told_with_its_number(tmp_path, name, text, colu
 )
 def test_the_column_of_texts_is_found_in_the_rows(row, others, expected):
     assert guess_text_column([{}, row | {"none": None}], "a.csv", others) == expected
+
+
+@pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz"])
+def test_fault_42_a_damaged_archive_of_parquet_is_told_by_name(tmp_path, compression):
+    table = io.BytesIO()
+    parquet.write_table(pa.table({"text": ["a"]}), table)
+    path = tmp_path / f"rows.parquet{compression}"
+    path.write_bytes(COMPRESS[compression](table.getvalue())[:-20])
+    with pytest.raises(ValueError, match=r"rows\.parquet"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("text", ["[", '[{"text": "a"},', '[{"text": "a"}, \n'])
+def test_fault_42_a_json_list_that_is_cut_off_after_a_comma_is_an_error(tmp_path, text):
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"Row \d of .*rows\.json"):
+        list(read_rows(path))
