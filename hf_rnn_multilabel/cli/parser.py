@@ -19,6 +19,7 @@ from ..data.near_names import near_names
 
 PROGRAM = "hf-rnn-multilabel"
 INDENT, MAX_WIDTH = 34, 110
+MAX_MESSAGE = 1000  # characters of an error, which repeats what was given
 # Stock arguments that mean less here than in the stock `Trainer`, or whose help is long.
 HELP = {
     "output_dir": "A new folder for the result.",
@@ -129,6 +130,7 @@ class CommandParser(HfArgumentParser):
         if message.startswith("unrecognized arguments: --"):
             name = message.split()[2].partition("=")[0]
             message = f"unknown option {name}; {self._hint(name)}"
+        message = message if len(message) < MAX_MESSAGE else f"{message[:MAX_MESSAGE]} ..."
         self.exit(2, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
     def format_help(self, show_all: bool = False) -> str:

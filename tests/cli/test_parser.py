@@ -223,3 +223,9 @@ def test_every_option_that_a_help_shows_says_what_it_is(name):
 def test_the_defaults_of_the_command_are_those_of_python():
     # Nothing that is not said is handed on, so that there is one place with defaults.
     assert all(module.make_parser().parse([]) == {"json": False} for module in ROOMS.values())
+
+
+def test_fault_39_an_error_does_not_repeat_all_of_a_long_command_line(capsys):
+    with pytest.raises(SystemExit):
+        tag.make_parser().parse(["9" * 100_000])
+    assert len(capsys.readouterr().err) < 2000
