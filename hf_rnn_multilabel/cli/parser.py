@@ -88,7 +88,7 @@ class CommandParser(HfArgumentParser):
     def _from_config(self, argv: Sequence[str]) -> list[str]:
         """The options of the file in `--config`, as a command line."""
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        first.add_argument("--config")
+        first.add_argument("--config", nargs="?")  # without a file, the whole parser says what is wrong
         path = first.parse_known_args(list(argv))[0].config
         if path is None:
             return []

@@ -225,6 +225,12 @@ def test_the_defaults_of_the_command_are_those_of_python():
     assert all(module.make_parser().parse([]) == {"json": False} for module in ROOMS.values())
 
 
+def test_a_config_without_a_file_is_told_as_any_wrong_option_is(capsys):
+    with pytest.raises(SystemExit):
+        tag.make_parser().parse(["--config"])
+    assert capsys.readouterr().err.startswith("hf-rnn-multilabel tag: argument --config")
+
+
 def test_fault_39_an_error_does_not_repeat_all_of_a_long_command_line(capsys):
     with pytest.raises(SystemExit):
         tag.make_parser().parse(["9" * 100_000])
