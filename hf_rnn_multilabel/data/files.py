@@ -126,9 +126,11 @@ def open_text(path: PathLike, compression: str = "", encoding: str | None = None
     """
     if encoding is not None:
         try:
+            # Beside encodings, there are codecs of bytes to bytes, such as hex.
+            "".encode(encoding)
             encoding = codecs.lookup(encoding).name
-        except LookupError as error:
-            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know; try latin-1.") from error
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"`encoding` is {encoding!r:.80}, which Python does not know; try latin-1.") from error
     with open_bytes(path, compression) as file:
         try:
             head = file.peek(4096)  # type: ignore[attr-defined]
