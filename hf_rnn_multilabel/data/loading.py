@@ -180,6 +180,8 @@ def _load(source: Source | None, arguments: DataArguments) -> tuple[_LoadedRows,
         columns = columns or [find_label_column(train.column_names)]
         text_column = arguments.text_column or find_text_column(train, columns)
         require_columns(loaded.dataset, [text_column])
+    if text_column in columns:
+        raise ValueError(f"`text_column` and `label_column` are both {text_column!r}; name two columns.")
     return loaded, text_column, _label_column(loaded.dataset["train"], columns, arguments)
 
 
