@@ -107,10 +107,13 @@ class CommandParser(HfArgumentParser):
                 self.error(f"--config {path} holds {name!r}; {self._hint(str(name))}")
             if typed[name] is None:
                 continue
+            values = value if isinstance(value, list) else [value]
             if action.nargs == 0:
                 line += [f"--{name}"] * bool(typed[name])
             elif action.nargs in ("+", "*"):
-                line += [f"--{name}", *(value if isinstance(value, list) else [value])]
+                if not all(isinstance(each, str) for each in values):
+                    self.error(f"--config {path} holds {value!r:.80} as {name!r}; give a value or a list of values")
+                line += [f"--{name}", *values]
             else:
                 # In one, since a value may begin with a dash.
                 line.append(f"--{name}={value if isinstance(value, str) else json.dumps(typed[name])}")

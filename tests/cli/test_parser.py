@@ -235,3 +235,12 @@ def test_fault_39_an_error_does_not_repeat_all_of_a_long_command_line(capsys):
     with pytest.raises(SystemExit):
         tag.make_parser().parse(["9" * 100_000])
     assert len(capsys.readouterr().err) < 2000
+
+
+@pytest.mark.parametrize("value", ["[[a]]", "[[[]]]", "{a: null}"])
+def test_a_list_within_a_list_of_a_config_is_refused(tmp_path, capsys, value):
+    path = tmp_path / "options.yaml"
+    path.write_text(f"label_column: {value}", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        train.make_parser().parse(["--config", str(path)])
+    assert "as 'label_column'; give a value" in capsys.readouterr().err
