@@ -240,3 +240,27 @@ def test_tags_are_those_of_a_naive_comparison_of_scores_and_thresholds(logits, t
     for row, each in zip(matrix, tags, strict=True):
         expected = naive_tags(np.clip(row.astype(float), -120, 120), names, top_k, at_least_one)
         assert [(label, pytest.approx(score)) for label, score in expected] == as_pairs(each)
+
+
+# Tokenizers of any texts.
+
+
+@fuzz(
+    25,
+    some=st.one_of(st.lists(texts, max_size=5), st.lists(st.one_of(unchecked_texts, scalars), max_size=4), values),
+    algorithm=st.sampled_from(["wordpiece", "bpe", "unigram", "word"]),
+    vocab_size=st.sampled_from([300, 300, 1000, 30, 3, 0]),
+    min_frequency=st.integers(0, 2),
+    lowercase=st.booleans(),
+)
+def test_a_tokenizer_is_trained_on_any_texts_or_says_why_not(some, algorithm, vocab_size, min_frequency, lowercase):
+    options = {"vocab_size": vocab_size, "min_frequency": min_frequency, "lowercase": lowercase}
+    tokenizer = attempt(train_tokenizer, some, algorithm=algorithm, **options)
+    if isinstance(tokenizer, Refusal):
+        return
+    assert len(tokenizer) <= max(vocab_size, 3)
+    for text in some:
+        ids = tokenizer(text)["input_ids"]
+        assert all(0 <= token < len(tokenizer) for token in ids)
+        # Nothing but white space and characters without width is left out.
+        assert ids or not any(character.isalnum() for character in text)
