@@ -61,12 +61,13 @@ def best_over_cuts(scores, value) -> float:
 
 
 @fuzz(
-    150,
+    80,
     rows=scored_rows(),
     method=st.sampled_from(METHODS),
-    shrinkage=st.sampled_from([None, None, 0, 3.5, 1e9, math.inf]),
+    shrinkage=st.sampled_from([None, 0, 3.5, 1e9, math.inf]),
+    again=st.sampled_from([False, False, False, True]),
 )
-def test_tuned_thresholds_are_the_best_of_all_cuts(rows, method, shrinkage):
+def test_tuned_thresholds_are_the_best_of_all_cuts(rows, method, shrinkage, again):
     scores, labels, names = rows
     found = attempt(tune_thresholds, scores, labels, names, method, shrinkage=shrinkage)
     if isinstance(found, Refusal):
@@ -88,10 +89,12 @@ def test_tuned_thresholds_are_the_best_of_all_cuts(rows, method, shrinkage):
             column, truth = scores[:, label], labels[:, label]
             best = best_over_cuts(column, lambda cut, column=column, truth=truth: f1_of(column >= cut, truth))
             assert f1_of(predicted[:, label], truth) == pytest.approx(best)
+    if not again:
+        return
     # A row of which nothing is observed says nothing.
     more = np.vstack([scores, scores[:1]]), np.vstack([labels, np.full_like(labels[:1], -100)])
-    again = tune_thresholds(*more, names, method, shrinkage=shrinkage)
-    assert list(again.values()) == pytest.approx(list(found.values()), abs=1e-6)
+    others = tune_thresholds(*more, names, method, shrinkage=shrinkage)
+    assert list(others.values()) == pytest.approx(list(found.values()), abs=1e-6)
 
 
 def lrap_of(scores, labels) -> float:
@@ -130,7 +133,7 @@ def average_precision_of(scores, labels) -> float:
     return total if positives else math.nan
 
 
-@fuzz(150, rows=scored_rows(), limits=st.lists(SCORES, min_size=4, max_size=4))
+@fuzz(80, rows=scored_rows(), limits=st.lists(SCORES, min_size=4, max_size=4))
 def test_metrics_are_those_of_brute_force(rows, limits):
     scores, labels, names = rows
     thresholds = dict(zip(names, limits, strict=False))
