@@ -96,7 +96,7 @@ class CommandParser(HfArgumentParser):
             text = Path(path).read_text(encoding="utf-8")
             # As it is written: YAML's own types would make 79 of the label 0117, and false of the label no.
             options, typed = yaml.load(text, yaml.BaseLoader), yaml.safe_load(text)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             self.error(f"cannot read --config {path}: {error}")
         if not isinstance(options, dict):
             self.error(f"--config {path} holds no options by name, for example `train_file: articles.csv`")

@@ -1,5 +1,6 @@
 """Options made of dataclasses: what comes out, YAML files under the command line, a help that fits a screen."""
 
+import sys
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -244,3 +245,11 @@ def test_a_list_within_a_list_of_a_config_is_refused(tmp_path, capsys, value):
     with pytest.raises(SystemExit):
         train.make_parser().parse(["--config", str(path)])
     assert "as 'label_column'; give a value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["\0", "\ud800", "no-such.yaml"], ids=ascii)
+def test_a_config_that_cannot_be_opened_is_told(capsys, path):
+    sys.stderr.reconfigure(errors="backslashreplace")
+    with pytest.raises(SystemExit):
+        tag.make_parser().parse([f"--config={path}"])
+    assert "cannot read --config" in capsys.readouterr().err

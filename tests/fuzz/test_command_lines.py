@@ -104,7 +104,7 @@ def value_of(action, draw):
         if type(value) is int:
             value = draw(st.integers(-5, 10**12))
         elif type(value) is float:
-            value = draw(st.floats(allow_nan=False))
+            value = draw(st.floats(allow_nan=False, allow_infinity=False))
     return value, value
 
 
