@@ -3,7 +3,11 @@ FLOOR := .venv-floor/bin/python
 BETWEEN := .venv-between/bin/python
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-avx2 test-floor lint
+# Inputs per target of `make fuzz`, and the seed with which it repeats a run.
+FUZZ_EXAMPLES ?= 10000
+SEED ?= $(shell date +%s)
+
+.PHONY: demo test test-avx2 test-floor fuzz lint
 
 # Trains on the bundled data set anew, prints the metrics beside a linear model's and tags three texts.
 demo: .venv/installed
@@ -27,6 +31,12 @@ test-avx2: .venv/installed
 test-floor: .venv/installed .venv-floor/installed
 	OTHER_PYTHONS=$(FLOOR):$(BETWEEN) $(PYTHON) -m pytest tests/versions
 	$(FLOOR) -m pytest $(PARALLEL) tests/model tests/training/test_trainer.py
+
+# Gives random inputs to what reads users' labels, texts, files, thresholds, configurations, command lines and folders,
+# for about an hour. The only allowed outcomes are a right answer and an error of this package that says what to do.
+fuzz: .venv/installed
+	@echo "FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) SEED=$(SEED)"
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/fuzz --hypothesis-seed=$(SEED)
 
 lint: .venv/installed
 	$(PYTHON) -m ruff check .

@@ -19,6 +19,7 @@ from ..data.near_names import near_names
 
 PROGRAM = "hf-rnn-multilabel"
 INDENT, MAX_WIDTH = 34, 110
+MAX_MESSAGE = 1000  # characters of an error, which repeats what was given
 # Stock arguments that mean less here than in the stock `Trainer`, or whose help is long.
 HELP = {
     "output_dir": "A new folder for the result.",
@@ -87,7 +88,7 @@ class CommandParser(HfArgumentParser):
     def _from_config(self, argv: Sequence[str]) -> list[str]:
         """The options of the file in `--config`, as a command line."""
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        first.add_argument("--config")
+        first.add_argument("--config", nargs="?")  # without a file, the whole parser says what is wrong
         path = first.parse_known_args(list(argv))[0].config
         if path is None:
             return []
@@ -95,7 +96,7 @@ class CommandParser(HfArgumentParser):
             text = Path(path).read_text(encoding="utf-8")
             # As it is written: YAML's own types would make 79 of the label 0117, and false of the label no.
             options, typed = yaml.load(text, yaml.BaseLoader), yaml.safe_load(text)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             self.error(f"cannot read --config {path}: {error}")
         if not isinstance(options, dict):
             self.error(f"--config {path} holds no options by name, for example `train_file: articles.csv`")
@@ -106,10 +107,13 @@ class CommandParser(HfArgumentParser):
                 self.error(f"--config {path} holds {name!r}; {self._hint(str(name))}")
             if typed[name] is None:
                 continue
+            values = value if isinstance(value, list) else [value]
             if action.nargs == 0:
                 line += [f"--{name}"] * bool(typed[name])
             elif action.nargs in ("+", "*"):
-                line += [f"--{name}", *(value if isinstance(value, list) else [value])]
+                if not all(isinstance(each, str) for each in values):
+                    self.error(f"--config {path} holds {value!r:.80} as {name!r}; give a value or a list of values")
+                line += [f"--{name}", *values]
             else:
                 # In one, since a value may begin with a dash.
                 line.append(f"--{name}={value if isinstance(value, str) else json.dumps(typed[name])}")
@@ -129,6 +133,7 @@ class CommandParser(HfArgumentParser):
         if message.startswith("unrecognized arguments: --"):
             name = message.split()[2].partition("=")[0]
             message = f"unknown option {name}; {self._hint(name)}"
+        message = message if len(message) < MAX_MESSAGE else f"{message[:MAX_MESSAGE]} ..."
         self.exit(2, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
 
     def format_help(self, show_all: bool = False) -> str:

@@ -197,7 +197,7 @@ def understand_labels(
     if not columns or len(set(columns)) < len(columns):
         raise ValueError(f"`label_column` is {label_column}; it must name at least one column, and each once.")
     origin = Origin(files or {})
-    require_columns(splits, columns, origin)
+    require_columns(splits, [*columns, *([] if group_column is None else [group_column])], origin)
     _refuse_other_labels(splits, columns, origin)
 
     labels = read_labels(splits, LabelRequest(label_column, label_names, separator, blank_label, origin))

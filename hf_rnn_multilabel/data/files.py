@@ -143,9 +143,11 @@ def find_encoding(path: PathLike, compression: str = "", encoding: str | None = 
 def _find_encoding(file: BinaryIO, path: PathLike, compression: str, encoding: str | None) -> str:
     if encoding is not None:
         try:
+            # Beside encodings, there are codecs of bytes to bytes, such as hex.
+            "".encode(encoding)
             encoding = codecs.lookup(encoding).name
-        except LookupError as error:
-            raise ValueError(f"`encoding` is {encoding!r}, which Python does not know; try latin-1.") from error
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"`encoding` is {encoding!r:.80}, which Python does not know; try latin-1.") from error
     try:
         head = file.peek(4096)  # type: ignore[attr-defined]
     except DAMAGED as error:

@@ -43,7 +43,8 @@ def read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
         stream.skip()
         if stream.peek() == "]":
             return
-    while stream.peek():
+    # A list that is cut off ends where a value must be, so that reading it is the error.
+    while in_list or stream.peek():
         value, text = stream.read_value()
         yield _checked(value, text, path, stream.rows)
         if in_list:

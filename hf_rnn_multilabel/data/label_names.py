@@ -2,7 +2,9 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from .files import quoted
 
 
 # Separators of labels that no name of a label should hold.
@@ -36,18 +38,24 @@ def check_label_names(names: Iterable[str]) -> list[str]:
         The labels without white space at their ends.
 
     Raises:
-        ValueError: It is no list, or holds no label, a label that is empty or no string, or two that look the same.
+        ValueError: It is no list, or holds no label, a label that is empty, no string or half a surrogate pair, or
+            two that look the same.
     """
-    labels = [names] if isinstance(names, str) else list(names)
-    wrong = [name for name in labels if not isinstance(name, str) or not normalize_label(name)]
+    labels = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    wrong = [name for name in labels if not isinstance(name, str) or not normalize_label(name) or not _is_whole(name)]
     counts = Counter(normalize_label(name) for name in labels if isinstance(name, str))
     twice = [name for name, count in counts.items() if name and count > 1]
-    if isinstance(names, str) or not labels or wrong or twice:
+    if isinstance(names, str | Mapping) or not labels or wrong or twice:
         raise ValueError(
             "`label_names` must be a list of different strings that are not empty. It is "
-            f"{names!r:.80}, with {wrong[:5]} wrong and {twice[:5]} repeated."
+            f"{names!r:.80}, with {quoted(wrong)} wrong and {quoted(twice)} repeated."
         )
     return [name.strip() for name in labels]
+
+
+def _is_whole(name: str) -> bool:
+    """Whether a name holds no half of a surrogate pair, which no file can."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def check_separator(strings: Iterable[str], separator: str, column: str) -> None:

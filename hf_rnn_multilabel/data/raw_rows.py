@@ -138,6 +138,7 @@ def _load_files(
             optional=arguments.blank_label == "absent",
         )
         inspection.choose_columns(columns.text, columns.labels, arguments.text_column, label_columns)
+        _refuse_one_for_both(columns.text, columns.labels)
         facts = {split: part.texts for split, part in inspection.splits.items()}
         dataset = read_dataset(paths, columns, options, None if keep_texts else facts)
     if keep_texts:
@@ -151,6 +152,11 @@ def _load_files(
         return replace(described, license="cc0-1.0")
 
     return RawRows(dataset, columns.text, columns.labels, describe, names)
+
+
+def _refuse_one_for_both(text_column: str, label_columns: list[str]) -> None:
+    if text_column in label_columns:
+        raise ValueError(f"`text_column` and `label_column` are both {text_column!r}; name two columns.")
 
 
 @contextmanager
@@ -185,6 +191,7 @@ def _load_rows(
     columns = label_columns or [find_label_column(train.column_names)]
     text_column = arguments.text_column or find_text_column(train, columns)
     inspection.choose_columns(text_column, columns, arguments.text_column, label_columns)
+    _refuse_one_for_both(text_column, columns)
     require_columns(dataset, [text_column])
     for split, rows in dataset.items():
         inspection.splits[str(split)].texts.add_rows(rows)

@@ -75,7 +75,7 @@ def read_rows(
     kind, compression = resolve_format(path, file_format)
     delimiter = check_delimiter(delimiter, kind)
     if kind == "parquet":
-        return (row for table in read_parquet(path, compression) for row in table.to_pylist())
+        return _read_parquet_rows(path, compression)
 
     def parse() -> Iterator[Row]:
         with open_text(path, compression, encoding) as file:
@@ -201,23 +201,38 @@ def read_parquet(path: PathLike, compression: str = "", columns: list[str] | Non
     except ImportError as error:
         raise ValueError("A parquet file needs the package pyarrow: `pip install pyarrow`.") from error
     with open_bytes(path, compression) as file:
-        # Parquet is read from its end; a stream has none yet.
-        if compression or not file.seekable():
-            whole = tempfile.TemporaryFile()  # noqa: SIM115
-            shutil.copyfileobj(file, whole)
-            file = whole  # type: ignore[assignment]
         try:
+            # Parquet is read from its end; a stream has none yet.
+            if compression or not file.seekable():
+                whole = tempfile.TemporaryFile()  # noqa: SIM115
+                shutil.copyfileobj(file, whole)
+                file = whole  # type: ignore[assignment]
             parquet = ParquetFile(file)
             names = parquet.schema_arrow.names
             check_header(names, path)
             chosen = None if columns is None else [name for name in names if name in columns]
             for batch in parquet.iter_batches(PARQUET_ROWS, columns=chosen):
+                batch.validate(full=True)  # bytes that are no UTF-8 too
                 yield pa.Table.from_batches([batch])
-        except (pa.ArrowException, *DAMAGED) as error:
+        except (pa.ArrowException, UnicodeDecodeError, *DAMAGED) as error:
             raise ValueError(f"Cannot read {os.fspath(path)!r} as parquet: {error}") from error
         finally:
             if file is not None and compression:
                 file.close()
+
+
+def _read_parquet_rows(path: PathLike, compression: str) -> Iterator[Row]:
+    number = 0
+    for table in read_parquet(path, compression):
+        try:
+            rows = table.to_pylist()
+        except (ValueError, OverflowError) as error:  # a date after the year 9999, for example
+            raise ValueError(
+                f"Rows {number + 1} to {number + len(table)} of {os.fspath(path)!r} hold a value that Python cannot: "
+                f"{error}."
+            ) from error
+        number += len(rows)
+        yield from rows
 
 
 def _read_txt(lines: Iterator[str], text_column: str) -> Iterator[Row]:

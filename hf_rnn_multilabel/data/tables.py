@@ -1,8 +1,9 @@
 """Rows of any types to one Arrow table: in memory while it is small, else in a temporary file that is mapped."""
 
 import os
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from .json_rows import replace_surrogates
 
 
 MAX_MEMORY = 2**26  # bytes of values; more are written to a file
+UNNAMEABLE = re.compile("[\0\ud800-\udfff]")
 # Values of a column to integers.
 Digest: TypeAlias = Callable[[list[Any]], list[int]]
 WRONG_VALUE = (pa.ArrowException, OverflowError, TypeError, ValueError)
@@ -51,11 +53,13 @@ class TableBuilder:
         names = dict.fromkeys(chain.from_iterable(rows))
         if not names:
             raise ValueError(f"Row {self.rows + 1} of {self.name} has no column.")
+        self._check_names(names)
         columns = {name: self._column(name, [row.get(name) for row in rows]) for name in names}
         self._add(pa.table(columns))
 
     def add_table(self, table: pa.Table) -> None:
         """Adds the rows of a table, whose dictionaries become plain values and whose views of strings strings."""
+        self._check_names(table.column_names)
         for index, field in enumerate(table.schema):
             kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
             kind = pa.large_string() if pa.types.is_string_view(kind) else kind
@@ -99,6 +103,14 @@ class TableBuilder:
                 middle = (low + high) // 2
                 low, high = (middle, high) if _fits(values[:middle], nan_is_missing) else (low, middle)
             raise self._wrong_type(name, low, f"{values[low]!r:.80}", str(error)) from error
+
+    def _check_names(self, names: Iterable[Any]) -> None:
+        wrong = [name for name in names if not isinstance(name, str) or UNNAMEABLE.search(name)]
+        if wrong:
+            raise ValueError(
+                f"A column of {self.name} is called {wrong[0]!r:.80}; the name of a column is a string without zero "
+                "bytes and halves of surrogate pairs: rename it."
+            )
 
     def _wrong_type(self, name: str, row: int, value: str, reason: str) -> ValueError:
         return ValueError(
@@ -147,7 +159,9 @@ class TableBuilder:
                 columns.append(pa.nulls(len(table), field.type))
                 continue
             try:
-                columns.append(table[field.name].cast(field.type))
+                # A cast of pyarrow to the same type breaks lists of nulls.
+                column = table[field.name]
+                columns.append(column if column.type == field.type else column.cast(field.type))
             except pa.ArrowException as error:
                 raise ValueError(
                     f"Column {field.name!r} of {self.name} is no {field.type} throughout: {error}"

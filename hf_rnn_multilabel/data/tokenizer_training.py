@@ -1,12 +1,14 @@
 """Stock fast tokenizers, trained on the user's texts."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from .json_rows import SURROGATE
 
 
 PAD, UNK = "[PAD]", "[UNK]"
@@ -86,13 +88,15 @@ def train_tokenizer(
 
 
 def check_texts(texts: Iterable[str]) -> list[str]:
-    """The texts as a list; a ValueError where one is no string, or all are empty."""
-    if isinstance(texts, str):
-        raise ValueError("`texts` is one str; give an iterable of them, as in `[text]`.")
+    """The texts as a list; a ValueError where one is no string or no UTF-8 can hold it, or all are empty."""
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise ValueError(f"`texts` is one {type(texts).__name__}; give an iterable of strings, as in `[text]`.")
     texts = list(texts)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise ValueError(f"Text {row} is {text!r}, of type {type(text).__name__}; drop it, or make it a str.")
+            raise ValueError(f"Text {row} is {text!r:.80}, of type {type(text).__name__}; drop it, or make it a str.")
+        if SURROGATE.search(text):
+            raise ValueError(f"Text {row} is {text!r:.80}, with half of a surrogate pair; replace that.")
     if not any(text.strip() for text in texts):
         raise ValueError(f"All of the {len(texts)} texts are empty; give at least one that holds a word.")
     return texts

@@ -227,7 +227,9 @@ def _json(file: Any) -> Iterator[Write]:
 @contextmanager
 def _csv(file: Any) -> Iterator[Write]:
     with _text(file) as write:
-        yield _fields(csv.writer(_Sink(write), lineterminator="\n").writerow)
+        # Before Python 3.13, a field is put in quotes for the characters of the line end alone, which are then both.
+        sink = _Sink(lambda line: write(line.removesuffix("\r\n") + "\n"))
+        yield _fields(csv.writer(sink, lineterminator="\r\n").writerow)
 
 
 class _Sink:

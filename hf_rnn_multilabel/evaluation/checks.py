@@ -24,7 +24,7 @@ def check_entries(
     Raises:
         ValueError: for shapes that differ, scores outside [0, 1], other labels, or names that are not one per label.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores, labels = _as_array("scores", scores), _as_array("labels", labels)
     if scores.shape != labels.shape or scores.ndim != 2:
         raise ValueError(
             f"`scores` has the shape {scores.shape}, `labels` {labels.shape}; both must be (rows, labels)."
@@ -50,6 +50,15 @@ def check_entries(
     return scores, labels
 
 
+def _as_array(name: str, values: ArrayLike) -> NDArray:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"`{name}` must be numbers of shape (rows, labels), each row of one length: {error}"
+        ) from error
+
+
 def check_positives(labels: NDArray, remedy: str, where: str = "`labels`") -> None:
     """Refuse rows of which none carries a label: no threshold and no F1 means anything there.
 
@@ -66,6 +75,10 @@ def check_positives(labels: NDArray, remedy: str, where: str = "`labels`") -> No
 
 
 def _check_names(label_names: Sequence[str], num_labels: int) -> None:
+    if isinstance(label_names, str) or not isinstance(label_names, Sequence | np.ndarray):
+        raise ValueError(f"`label_names` is {label_names!r:.200}; it must be a list of names, one per label.")
+    if wrong := [name for name in label_names if not isinstance(name, str)]:
+        raise ValueError(f"`label_names` has {wrong[0]!r:.80}, which is no string; give the names of the labels.")
     if len(label_names) != num_labels:
         raise ValueError(
             f"`label_names` has {len(label_names)} names for {num_labels} labels; give one per label, in order."

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -105,24 +104,44 @@ def load_checkpoint(
     """
     try:
         config = AutoConfig.from_pretrained(name_or_path, revision=revision)
-    except StrictDataclassError as error:
-        raise ValueError(f"The config.json of {name_or_path} is wrong: {error}") from error
     except OSError as error:
         raise OSError(f"{str(name_or_path)!r} is neither a tagger's folder nor found on the Hub: {error}") from error
+    except Exception as error:  # of any kind, where a value has another type than transformers takes for granted
+        raise ValueError(f"The config.json of {name_or_path} is wrong: {_in_words(error)}") from error
     if config.model_type != "rnn_multilabel":
         raise ValueError(f"{name_or_path} is a {config.model_type!r} model; give a 'rnn_multilabel' one.")
     try:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             name_or_path, revision=revision, output_loading_info=True, ignore_mismatched_sizes=True
         )
-    except (SafetensorError, RuntimeError) as error:
+    except OSError as error:
+        raise OSError(f"No weights of {name_or_path} can be read: {error}") from error
+    except Exception as error:  # of safetensors, of torch, and of what transformers takes for granted
         raise ValueError(
-            f"The weights of {name_or_path} cannot be read: {error}. Copy or download them again."
+            f"The weights of {name_or_path} cannot be read: {_in_words(error)}. Copy or download them again."
         ) from error
     _check_weights(model, report, name_or_path)
-    tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    tokenizer = _load_tokenizer(name_or_path, revision)
     _check_tokenizer(tokenizer, config, name_or_path)
     return model, tokenizer
+
+
+def _load_tokenizer(name_or_path: str | Path, revision: str | None) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+    except OSError as error:
+        raise OSError(f"No tokenizer of {name_or_path} can be read: {error}") from error
+    except Exception as error:  # `tokenizers` raises it as it is
+        raise ValueError(
+            f"The tokenizer of {name_or_path} cannot be read: {_in_words(error)}. Copy or download its tokenizer.json "
+            "and tokenizer_config.json again."
+        ) from error
+
+
+def _in_words(error: Exception) -> str:
+    """What an error of a library says, in one line that is not too long; its kind, where that says more."""
+    words = " ".join(str(error).split())[:500]
+    return words if isinstance(error, ValueError | StrictDataclassError) else f"{type(error).__name__}: {words}"
 
 
 def _check_weights(model: PreTrainedModel, report: Mapping[str, Any], name: str | Path) -> None:

@@ -88,6 +88,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a value is of the wrong type or out of its range, or if a name
             is not the name of a label.
+        ValueError: If `id2label`, `label2id` or `num_labels` are no labels: different names, counted from 0.
     """
 
     model_type = "rnn_multilabel"
@@ -123,6 +124,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("custom_pipelines", None)
         if self.id2label is None and self.label2id is not None:
+            if not isinstance(self.label2id, dict):
+                raise ValueError(f"`label2id` is {self.label2id!r:.200}; it must be a dict from names to indices.")
             self.id2label = {index: label for label, index in self.label2id.items()}
             kwargs.pop("num_labels", None)
         super().__post_init__(**kwargs)
@@ -132,7 +135,10 @@ class RnnMultilabelConfig(PreTrainedConfig):
             self.custom_pipelines = _custom_pipelines()
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "num_labels" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"`num_labels` is {value!r:.200}; it must be a whole number, at least 1.")
         if name == "id2label" and value is not None:
+            _check_id2label(value)
             self._follow_labels({int(index): label for index, label in value.items()})
         super().__setattr__(name, value)
         if name == "id2label" and value is not None:
@@ -220,6 +226,8 @@ class RnnMultilabelConfig(PreTrainedConfig):
         for name in ("label_correlation_size", "num_bigram_buckets"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0.")
+        if not 0 <= self.initializer_range < math.inf:
+            raise ValueError(f"`initializer_range` is {self.initializer_range}; it must be a number, at least 0.")
 
     def validate_pooling(self) -> None:
         known = list(get_args(PoolingName))
@@ -283,13 +291,21 @@ class RnnMultilabelConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` holds {wrong[0]}; it must be in [{low}, {high}].")
         if self.positive_weights == "balanced" and self.label_frequencies is None:
             raise ValueError("`positive_weights` is 'balanced'; `label_frequencies` must then be given too.")
-        if sorted(self.id2label) != list(range(len(self.id2label))):
-            raise ValueError(f"`id2label` has the indices [{shorten(sorted(self.id2label))}]; they must count from 0.")
-        if len(set(self.id2label.values())) != len(self.id2label):
-            twice = [name for name, count in Counter(self.id2label.values()).items() if count > 1]
-            raise ValueError(f"`id2label` names [{shorten(twice)}] twice; names must differ.")
         for name in LABEL_FIELDS:
             self._refuse_unknown_names(name)
+
+
+def _check_id2label(id2label: Any) -> None:
+    if not isinstance(id2label, dict) or not id2label or not all(isinstance(name, str) for name in id2label.values()):
+        raise ValueError(
+            f"`id2label` is {id2label!r:.200}; it must be a dict from indices to names, for example "
+            '{0: "art", 1: "law"}.'
+        )
+    if sorted(map(str, id2label)) != sorted(map(str, range(len(id2label)))):
+        raise ValueError(f"`id2label` has the indices [{shorten(id2label)}]; they must count from 0.")
+    twice = [name for name, count in Counter(id2label.values()).items() if count > 1]
+    if twice:
+        raise ValueError(f"`id2label` names [{shorten(twice)}] twice; names must differ.")
 
 
 def _odds(frequency: float) -> float:

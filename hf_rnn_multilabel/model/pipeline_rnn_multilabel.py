@@ -182,9 +182,9 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase) -> TextEncoder:
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer is a {type(tokenizer).__name__}; give a fast one, with a tokenizer.json.")
     limit = tokenizer.model_max_length
-    if limit < 1:
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
         raise ValueError(
-            f"The tokenizer's `model_max_length` is {limit}; it must be at least 1: set it, or load "
+            f"The tokenizer's `model_max_length` is {limit!r:.200}; it must be at least 1: set it, or load "
             "the tokenizer that the model was trained with."
         )
     return TextEncoder(

@@ -1,5 +1,6 @@
 """Options made of dataclasses: what comes out, YAML files under the command line, a help that fits a screen."""
 
+import sys
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -223,3 +224,32 @@ def test_every_option_that_a_help_shows_says_what_it_is(name):
 def test_the_defaults_of_the_command_are_those_of_python():
     # Nothing that is not said is handed on, so that there is one place with defaults.
     assert all(module.make_parser().parse([]) == {"json": False} for module in ROOMS.values())
+
+
+def test_a_config_without_a_file_is_told_as_any_wrong_option_is(capsys):
+    with pytest.raises(SystemExit):
+        tag.make_parser().parse(["--config"])
+    assert capsys.readouterr().err.startswith("hf-rnn-multilabel tag: argument --config")
+
+
+def test_fault_39_an_error_does_not_repeat_all_of_a_long_command_line(capsys):
+    with pytest.raises(SystemExit):
+        tag.make_parser().parse(["9" * 100_000])
+    assert len(capsys.readouterr().err) < 2000
+
+
+@pytest.mark.parametrize("value", ["[[a]]", "[[[]]]", "{a: null}"])
+def test_a_list_within_a_list_of_a_config_is_refused(tmp_path, capsys, value):
+    path = tmp_path / "options.yaml"
+    path.write_text(f"label_column: {value}", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        train.make_parser().parse(["--config", str(path)])
+    assert "as 'label_column'; give a value" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["\0", "\ud800", "no-such.yaml"], ids=ascii)
+def test_a_config_that_cannot_be_opened_is_told(capsys, path):
+    sys.stderr.reconfigure(errors="backslashreplace")
+    with pytest.raises(SystemExit):
+        tag.make_parser().parse([f"--config={path}"])
+    assert "cannot read --config" in capsys.readouterr().err

@@ -520,3 +520,9 @@ def test_numbers_loaded_as_strings(tmp_path):
     )
     assert encoding.label_names == ["1", "3"]
     assert encoded["labels"][:] == [[1, 0], [0, 0], [0, 1], [1, 1]]
+
+
+def test_a_column_to_group_by_that_is_not_there_is_refused():
+    rows = Dataset.from_dict({"text": ["a", "b"], "labels": [["x"], ["y"]]})
+    with pytest.raises(ValueError, match=r"\['x'\] are not in"):
+        encode_labels(rows, group_column="x")

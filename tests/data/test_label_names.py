@@ -40,3 +40,9 @@ def test_labels_that_are_no_list_of_different_names_are_an_error(names):
 
 def test_labels_keep_their_spelling_but_for_the_ends():
     assert check_label_names([" a  b ", "c"]) == ["a  b", "c"]
+
+
+@pytest.mark.parametrize("names", [["a", "\ud800"], ["\udfff b"], 3, None, {"a": 0}], ids=ascii)
+def test_fault_12_names_that_no_file_can_hold_and_what_is_no_list_are_refused(names):
+    with pytest.raises(ValueError, match="`label_names`"):
+        check_label_names(names)

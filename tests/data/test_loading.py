@@ -447,3 +447,9 @@ def test_a_command_line_is_made_of_the_arguments():
     )
     expected = DataArguments(train_file="a.csv", label_column=["a", "b"], blank_label="absent", group_duplicates=True)
     assert arguments == expected
+
+
+def test_one_column_is_not_both_the_texts_and_the_labels():
+    rows = [{"text": "a", "tags": "red"}, {"text": "b", "tags": "blue"}] * 4
+    with pytest.raises(ValueError, match="`text_column` and `label_column` are both 'tags'"):
+        load_data(rows, text_column="tags", label_column="tags")

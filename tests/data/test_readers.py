@@ -420,3 +420,44 @@ def test_a_row_without_a_text_is_told_with_its_number(tmp_path, name, text, colu
 )
 def test_the_column_of_texts_is_found_in_the_rows(row, others, expected):
     assert guess_text_column([{}, row | {"none": None}], "a.csv", others) == expected
+
+
+@pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz"])
+def test_fault_42_a_damaged_archive_of_parquet_is_told_by_name(tmp_path, compression):
+    table = io.BytesIO()
+    parquet.write_table(pa.table({"text": ["a"]}), table)
+    path = tmp_path / f"rows.parquet{compression}"
+    path.write_bytes(COMPRESS[compression](table.getvalue())[:-20])
+    with pytest.raises(ValueError, match=r"rows\.parquet"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("text", ["[", '[{"text": "a"},', '[{"text": "a"}, \n'])
+def test_fault_42_a_json_list_that_is_cut_off_after_a_comma_is_an_error(tmp_path, text):
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"Row \d of .*rows\.json"):
+        list(read_rows(path))
+
+
+def test_fault_42_a_parquet_file_of_strings_that_are_not_utf_8_is_told_by_name(tmp_path):
+    path = tmp_path / "rows.parquet"
+    strings = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xb1")])
+    parquet.write_table(pa.table({"text": strings}), path)
+    with pytest.raises(ValueError, match=r"rows\.parquet.*UTF8"):
+        list(read_rows(path))
+
+
+def test_fault_42_a_time_that_python_cannot_hold_is_told_by_file_and_rows(tmp_path):
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"text": ["a"], "when": pa.array([2**62], pa.timestamp("us"))}), path)
+    with pytest.raises(ValueError, match=r"Rows 1 to 1 of .*rows\.parquet"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("encoding", ["\0", "\ud800", "hex", "x"], ids=ascii)
+def test_fault_10_an_encoding_that_is_none_of_text_is_refused(tmp_path, encoding):
+    path = tmp_path / "rows.csv"
+    path.write_text("text\na\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="`encoding` is"):
+        list(read_rows(path, encoding=encoding))

@@ -259,3 +259,11 @@ def test_words_that_are_all_too_rare_are_an_error():
 
 def test_texts_may_come_from_a_generator():
     assert backend_json(train("wordpiece", (text for text in TEXTS))) == backend_json(train("wordpiece"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"), [(None, "one NoneType"), ({"a": 1}, "one dict"), (["a", "\ud800"], "Text 1")]
+)
+def test_fault_12_what_is_no_texts_and_half_a_surrogate_pair_are_refused(texts, message):
+    with pytest.raises(ValueError, match=message):
+        train_tokenizer(texts)

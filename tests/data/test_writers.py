@@ -222,3 +222,11 @@ def test_places_that_cannot_be_written_are_told_before_a_row_is(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No folder '.*nowhere'"):
         write(tmp_path / "nowhere" / "a.csv")
     assert write("/dev/null", file_format="jsonl") == 2
+
+
+@pytest.mark.parametrize("field", ["\r", "a\rb", "a\r", "\r\n", "\n\r"])
+def test_fault_02_a_csv_field_with_any_line_break_is_read_again_as_one(tmp_path, field):
+    path = tmp_path / "rows.csv"
+    rows = [{"text": field, "more": "x"}, {"text": "b", "more": field}]
+    write(path, rows)
+    assert list(read_rows(path)) == rows

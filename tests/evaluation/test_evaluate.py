@@ -193,3 +193,20 @@ def test_fault_21_an_epoch_is_not_judged_by_probabilities_unnoticed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compute_metrics(EvalPrediction(logits_of(SCORES), LABELS))
+
+
+@pytest.mark.parametrize(
+    ("name", "scores", "labels"),
+    [("labels", [[0.5], [0.5]], [[], [0]]), ("scores", [[0.1, 0.2], [0.3]], [[0, 1], [1, 0]])],
+)
+def test_rows_of_different_lengths_are_refused_by_name(name, scores, labels):
+    with pytest.raises(ValueError, match=f"`{name}` must be numbers of shape"):
+        tune_thresholds(scores, labels, ["a"])
+
+
+@pytest.mark.parametrize("names", [False, "ab", 3, {"a", "b"}], ids=repr)
+def test_label_names_that_are_no_list_are_refused(names):
+    with pytest.raises(ValueError, match="`label_names` is"):
+        evaluate_scores([[0.1, 0.9]], [[0, 1]], names, 0.5)
+    with pytest.raises(ValueError, match="`label_names` is"):
+        per_label_metrics([[0, 1]], [[0, 1]], names if names != {"a", "b"} else 0)

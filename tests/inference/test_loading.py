@@ -177,3 +177,21 @@ def test_fault_34_a_tokenizer_that_truncates_to_nothing_is_an_error(folder):
     change_json(folder / "tokenizer_config.json", model_max_length=0)
     with pytest.raises(ValueError, match="`model_max_length` is 0"):
         load_tagger(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("tokenizer.json", ""),
+        ("tokenizer.json", "{{"),
+        ("tokenizer.json", '{"version": "1.0"}'),
+        ("tokenizer.json", '{"version": "1.0", "added_tokens": null}'),
+        ("tokenizer_config.json", '{"tokenizer_class": "TokenizersBackend", "model_max_length": ""}'),
+        ("config.json", '{"model_type": "rnn_multilabel", "auto_map": null}'),
+        ("config.json", '{"model_type": "rnn_multilabel", "id2label": []}'),
+    ],
+)
+def test_fault_34_a_file_of_a_folder_that_is_damaged_is_told_by_name(folder, name, text):
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"tokenizer|config\.json"):
+        load_tagger(folder)

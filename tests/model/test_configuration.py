@@ -366,7 +366,7 @@ def test_pain_04_every_save_maps_all_auto_classes(tmp_path, build_config, build_
     ids=str,
 )
 def test_a_wrong_value_is_refused_by_field_and_value(given, named):
-    with pytest.raises(StrictDataclassError) as error:
+    with pytest.raises((StrictDataclassError, ValueError)) as error:
         RnnMultilabelConfig(**given)
     for part in named:
         assert part in str(error.value)
@@ -378,3 +378,31 @@ def test_a_wrong_value_that_is_set_later_is_not_saved(tmp_path):
     with pytest.raises(StrictDataclassError, match=r"`thresholds` holds 7\.0"):
         config.save_pretrained(tmp_path)
     assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[], ["art"], {}, {0: None}, {"": "art"}, {None: "art"}, {1: "art"}, {0: "art", "0": "law"}, {0.5: "art"}, "art"],
+    ids=repr,
+)
+def test_fault_19_what_is_no_map_from_indices_to_names_is_refused_whenever_it_is_set(labels):
+    config = RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3})
+    with pytest.raises(ValueError, match="`id2label`"):
+        config.id2label = labels
+    assert config.label_thresholds == [0.5, 0.3, 0.5]
+    with pytest.raises(ValueError, match="`id2label`"):
+        RnnMultilabelConfig(id2label=labels)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_labels", 0), ("num_labels", {}), ("num_labels", 1.5), ("label2id", ["art"])]
+)
+def test_a_wrong_number_of_labels_and_a_wrong_map_of_names_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"`{field}` is"):
+        RnnMultilabelConfig(**{field: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, math.inf, math.nan])
+def test_weights_are_not_initialised_with_a_deviation_that_is_none(value):
+    with pytest.raises(StrictDataclassError, match="`initializer_range` is"):
+        RnnMultilabelConfig(initializer_range=value)

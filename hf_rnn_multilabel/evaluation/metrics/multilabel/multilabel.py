@@ -148,6 +148,10 @@ def per_label_metrics(
     values, present, observed = _aligned(_predictions(predictions), references)
     predicted = (values == 1) & observed
     num_labels = present.shape[1]
+    if label_names is not None and (isinstance(label_names, str) or not hasattr(label_names, "__len__")):
+        raise ValueError(
+            f"`label_names` is {label_names!r:.200}; it must be a list of names, one per label, in order."
+        )
     names = [f"LABEL_{label}" for label in range(num_labels)] if label_names is None else list(label_names)
     if len(names) != num_labels:
         raise ValueError(
