@@ -75,7 +75,8 @@ def kinds_of(parser) -> list[argparse.Action]:
     actions = [action for action in parser._actions if action.dest not in others]
     # Some stock ones are of a class of their own.
     actions = [each for each in actions if each.choices or any(takes(each, *pair) for pair in KINDS)]
-    return [action for action in actions if not action.option_strings[0].startswith("--no_")]
+    # What has no dashes is an argument by its position.
+    return [each for each in actions if each.option_strings and not each.option_strings[0].startswith("--no_")]
 
 
 # The kinds of values, as they are written.
