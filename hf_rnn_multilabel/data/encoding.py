@@ -12,16 +12,8 @@ from datasets import Dataset, DatasetDict, Features, List, Value
 
 from .columns import Origin, group_rows, require_columns, splits_of
 from .files import quoted
-from .label_columns import (
-    UNDERSTOOD,
-    BlankLabel,
-    Entries,
-    Form,
-    LabelRequest,
-    ReadLabels,
-    find_label_column,
-    read_labels,
-)
+from .label_columns import BlankLabel, Entries, LabelRequest, ReadLabels, read_labels
+from .label_forms import UNDERSTOOD, Form, find_label_column
 from .splits import label_tally
 from .tables import MAX_MEMORY, temporary_folder
 
@@ -140,7 +132,7 @@ def encode_labels(
     Args:
         dataset: Rows, or splits of which one is "train"; a single `Dataset` counts as "train".
         label_column: The column; or the columns, one per label; or None for the one of
-            `label_columns.LABEL_COLUMNS` that is there.
+            `label_forms.LABEL_COLUMNS` that is there.
         label_names: All labels in the order of their indices. Without them, the `ClassLabel`'s names, the columns'
             names, or the sorted labels of the train split.
         separator: What stands between the labels of a string; white space round a label does not count.

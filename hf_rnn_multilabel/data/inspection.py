@@ -9,7 +9,8 @@ from ..model.tagging import shorten
 from .delimited import check_delimiter
 from .encoding import LabelEncoding
 from .files import PathLike, find_encoding, resolve_format
-from .label_columns import BLOCK, LABEL_COLUMNS, UNDERSTOOD, Entries
+from .label_columns import BLOCK, Entries
+from .label_forms import LABEL_COLUMNS, UNDERSTOOD
 from .readers import TEXT_COLUMNS
 from .text_facts import TextFacts
 

@@ -16,7 +16,7 @@ from .arguments import DataArguments
 from .columns import is_binary, require_columns
 from .files import STANDARD_STREAM
 from .inspection import Inspection, SplitInspection, describe_file
-from .label_columns import find_label_column
+from .label_forms import find_label_column
 from .sources import (
     SPLITS,
     FileOptions,

@@ -14,7 +14,7 @@ from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, 
 from datasets.exceptions import DatasetGenerationError
 
 from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, resolve_format
-from .label_columns import find_label_column
+from .label_forms import find_label_column
 from .readers import guess_text_column, is_delimited, read_parquet, read_rows
 from .tables import TableBuilder, temporary_folder
 from .text_facts import TextFacts

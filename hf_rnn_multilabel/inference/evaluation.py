@@ -11,7 +11,7 @@ from transformers import pipeline
 from transformers.utils import cached_file
 
 from ..data import encode_labels, find_text_column
-from ..data.label_columns import UNDERSTOOD
+from ..data.label_forms import UNDERSTOOD
 from ..evaluation import ThresholdMethod, evaluate_all, evaluate_scores, tune_thresholds
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..hub.model_card import build_card, save_card

@@ -10,7 +10,7 @@ from helpers import WORDS, make_rows, write_csv, write_jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hf_rnn_multilabel.data import Inspection, inspect_data, load_data, tables, train_tokenizer
+from hf_rnn_multilabel.data import Inspection, inspect_data, label_columns, load_data, tables, train_tokenizer
 from hf_rnn_multilabel.data.inspection import find_repetitions, hash_labels
 
 
@@ -226,8 +226,12 @@ def test_inspect_and_a_training_understand_the_same_of_any_file(tmp_path, rows, 
             else:
                 part = [{name: "" if value is None else str(value) for name, value in row.items()} for row in part]
                 write(tmp_path / f"{split}.csv", [(row["text"].replace("\ud83d", "?"), row["tags"]) for row in part])
-    # With little memory, what is kept goes through temporary files.
-    with mock.patch.object(tables, "MAX_MEMORY", 100 if len(rows["train"]) % 2 else 2**26):
+    # With little memory, what is kept goes through temporary files, and blocks end within the rows.
+    is_small = len(rows["train"]) % 2
+    with (
+        mock.patch.object(tables, "MAX_MEMORY", 100 if is_small else tables.MAX_MEMORY),
+        mock.patch.object(label_columns, "BLOCK", 2 if is_small else label_columns.BLOCK),
+    ):
         found, expected = inspect_both(source, **options)
     if isinstance(expected, str) or isinstance(found, str):
         assert found == expected
