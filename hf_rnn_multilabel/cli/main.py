@@ -113,7 +113,7 @@ STOPPED = {
     "train": _RESUMES,
     "distill": _RESUMES,
     "pretrain": _RESUMES,
-    "tag": "No output file was written.",
+    "tag": "An output file that was there is as it was.",
     "push": "Look at the Hub before you repeat it.",
 }
 
