@@ -64,6 +64,33 @@ def partial_folder(
         lock.release()
 
 
+def replace_folder(new: Path, place: Path, old: Path) -> None:
+    """Moves a folder to a place, where it replaces another one whole, or not at all.
+
+    Args:
+        new: The folder.
+        place: Where it goes.
+        old: Where the other one is meanwhile; `restore_folder` brings it back after a kill.
+
+    Raises:
+        OSError: It cannot be moved; the other one is at its place.
+    """
+    if place.exists():
+        place.rename(old)
+    try:
+        new.rename(place)
+    except OSError:
+        if old.exists():
+            old.rename(place)
+        raise
+
+
+def restore_folder(place: Path, old: Path) -> None:
+    """Brings back a folder that `replace_folder` was about to replace when it was killed."""
+    if old.exists() and not place.exists():
+        old.rename(place)
+
+
 def remove_partial(folder: Path) -> None:
     """Removes the folder beside a place, the lock last: nobody enters it half removed."""
     for path in folder.iterdir() if folder.is_dir() else []:

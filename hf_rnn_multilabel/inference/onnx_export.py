@@ -3,16 +3,12 @@
 import copy
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from filelock import FileLock, Timeout
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import quantize_dynamic
@@ -21,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from .. import __version__
+from ..hub.partial import partial_folder, remove_partial, replace_folder, restore_folder
 from ..model import tagging
 from ..model.modeling_rnn_multilabel import (
     RnnMultilabelForSequenceClassification,
@@ -70,52 +67,30 @@ def export_onnx(
         ValueError: If the model is no tagger of this package, the tokenizer is not fast or not the model's, or the
             runtime has no int8 operator for the model's cell.
         FileExistsError: If the folder holds other files than an export's.
+        BlockingIOError: If another process exports to it.
+        OSError: If it cannot be written.
         RuntimeError: If the exported model does not give the logits of the model.
     """
     folder = Path(folder).resolve()
     _check(model, tokenizer, int8)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _workspace(folder) as workspace:
-        _check_folder(folder)
-        new = workspace / "new"
-        new.mkdir()
-        exported = copy.deepcopy(model).float().cpu().eval()
-        _write_model(exported, new / MODEL, _metadata(model, tokenizer))
-        if int8:
-            _write_int8(new)
-        _copy_tokenizer(tokenizer).save(str(new / TOKENIZER))
-        _write_tagger(new)
-        old = workspace / "old"
-        if folder.exists():
-            folder.rename(old)
+    with partial_folder(folder, doing="is exporting to") as partial:
+        new, old = partial / "new", partial / "old"
+        restore_folder(folder, old)
         try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+            _check_folder(folder)
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+            new.mkdir()
+            exported = copy.deepcopy(model).float().cpu().eval()
+            _write_model(exported, new / MODEL, _metadata(model, tokenizer))
+            if int8:
+                _write_int8(new)
+            _copy_tokenizer(tokenizer).save(str(new / TOKENIZER))
+            _write_tagger(new)
+            replace_folder(new, folder, old)
+        finally:
+            remove_partial(partial)
     return folder
-
-
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Path]:
-    """A folder beside another one, which is removed at the end; what killed exports left there is removed too."""
-    prefix = f".{folder.name}.export-"
-    for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix) and path.is_dir()]:
-        # A process holds its lock until it ends, however it ends.
-        try:
-            FileLock(stale / "lock").acquire(blocking=False)
-        except (Timeout, OSError):
-            continue
-        if (stale / "old").exists() and not folder.exists():
-            (stale / "old").rename(folder)
-        shutil.rmtree(stale, ignore_errors=True)
-    workspace = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    try:
-        with FileLock(workspace / "lock"):
-            yield workspace
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _metadata(model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
