@@ -184,6 +184,8 @@ def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, meta
     )
     # Each node names the file and the line that it comes from.
     ClearMetadataAndDocStringPass()(program.model)
+    _order_loops(program.model)
+    _name_by_order(program.model)
     program.model.metadata_props.clear()
     program.model.metadata_props.update(metadata)
     program.save(path)
@@ -195,6 +197,35 @@ def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, meta
             f"{np.abs(found - expected.numpy()).max()}; nothing was written. Try the versions of torch, onnx, "
             "onnxscript and onnxruntime of this package's tests."
         )
+
+
+def _order_loops(model: Any) -> None:
+    """Sorts what loops carry by its name: the exporter takes it from a set, whose order no two processes share."""
+    loops = [node for node in model.graph.all_nodes() if node.op_type == "Loop"]
+    for number, node in enumerate(loops):
+        body = node.attributes["body"].as_graph()
+        # A loop and its body take a length and a condition first, and the body returns the condition first.
+        inputs, outputs, carried = list(node.inputs)[2:], list(node.outputs), list(body.inputs)[2:]
+        order = sorted(range(len(carried)), key=lambda index: carried[index].name.rstrip("_0123456789"))
+        results, uses = list(body.outputs)[1:], [list(output.uses()) for output in outputs]
+        kinds = [(output.type, output.shape) for output in outputs]
+        for new, old in enumerate(order):
+            node.replace_input_with(2 + new, inputs[old])
+            body.inputs[2 + new], body.outputs[1 + new] = carried[old], results[old]
+            body.inputs[2 + new].name = f"loop_{number}_carried_{new}"
+            outputs[new].type, outputs[new].shape = kinds[old]
+            for use, index in uses[old]:
+                use.replace_input_with(index, outputs[new])
+
+
+def _name_by_order(model: Any) -> None:
+    """Names nodes and values by their order: the exporter's numbers differ from process to process."""
+    outputs = set(map(id, model.graph.outputs))
+    values = (value for node in model.graph.all_nodes() for value in node.outputs if id(value) not in outputs)
+    for number, value in enumerate(values):
+        value.name = f"value_{number}"
+    for number, node in enumerate(model.graph.all_nodes()):
+        node.name = f"node_{number}"
 
 
 class OnnxModel(nn.Module):

@@ -13,15 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers.utils import logging
-
 from ..hub.atomic import write_text
 from ..hub.fingerprint import differences
 from ..hub.partial import LOCK, PARTIAL, partial_folder, remove_partial
-from .averaging import RAW_WEIGHTS
 
-
-logger = logging.get_logger(__name__)
 
 IDENTITY, FINISHED, PUBLISHED = "run.json", "finished", "published"
 
@@ -111,25 +106,6 @@ def run_folder(output_dir: str | Path, is_main_process: bool = True) -> Iterator
         finally:
             if is_main_process:
                 _remove_if_empty(folder.partial)
-
-
-def last_checkpoint(folder: Path, averages_weights: bool = False) -> str | None:
-    """The last checkpoint in a folder that was written whole, to resume from."""
-    complete = [path for path in folder.glob("checkpoint-*") if is_complete(path, averages_weights)]
-    if not complete:
-        return None
-    last = max(complete, key=lambda path: int(path.name.split("-")[1]))
-    logger.info(f"Resuming from {last}.")
-    return str(last)
-
-
-def is_complete(checkpoint: Path, averages_weights: bool = False) -> bool:
-    """Whether a checkpoint was written whole: its state comes last, and then the raw weights of an average."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return not averages_weights or (checkpoint / RAW_WEIGHTS).exists()
 
 
 def _umask() -> int:

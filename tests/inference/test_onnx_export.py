@@ -3,6 +3,7 @@
 import functools
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -328,6 +329,19 @@ def test_fault_41_an_export_that_is_under_way_is_left_alone(tmp_path, no_graph, 
     ):
         export_onnx(model, tokenizer, tmp_path / "onnx")
     assert names_in(tmp_path) == ["onnx.partial"]
+
+
+def test_names_and_orders_in_the_graph_are_the_same_in_every_process(exported):
+    graph = onnx.load(exported("lstm", True, 2)[1] / "model.onnx").graph
+    assert [node.name for node in graph.node if not re.fullmatch(r"node_\d+", node.name)] == []
+    computed = [name for node in graph.node for name in node.output if name not in ("logits", "")]
+    assert [name for name in computed if not re.fullmatch(r"value_\d+", name)] == []
+    (loop,) = (node for node in graph.node if node.op_type == "Loop")
+    body = next(attribute.g for attribute in loop.attribute if attribute.name == "body")
+    assert [value.name for value in body.input[2:]] == ["loop_0_carried_0", "loop_0_carried_1"]
+    # An index, and the sequence of what was summed.
+    (insert,) = (node for node in body.node if node.op_type == "SequenceInsert")
+    assert insert.input[0] == "loop_0_carried_1" and insert.output[0] == body.output[2].name
 
 
 def test_a_folder_with_anything_else_in_it_is_not_touched(tmp_path, exported, tokenizer):
