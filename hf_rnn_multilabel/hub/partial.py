@@ -14,7 +14,7 @@ PARTIAL, LOCK = ".partial", "lock"
 # What a machine answers that cannot take more bytes.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # Torch and others say no more than that they failed to write.
-WRITER_ERRORS = ("PytorchStreamWriter failed", "file write failed", "inline_container")
+WRITER_ERRORS = ("PytorchStreamWriter failed", "inline_container", "iostream error")
 
 
 @contextmanager
