@@ -33,9 +33,15 @@ def partial_folder(
         The folder, in which "lock" is for this function alone.
 
     Raises:
+        ValueError: The name of the place is no UTF-8, which the libraries that write weights need.
         BlockingIOError: Another process has it.
         OSError: It cannot be made, or what was made in it could not be written.
     """
+    if not _is_utf_8(str(place)):
+        raise ValueError(
+            f"{str(place)!r} is no UTF-8, so weights cannot be written there; give another `{setting}`, or set "
+            "PYTHONUTF8=1 where the locale has another encoding."
+        )
     folder = place.with_name(place.name + PARTIAL)
     lock = FileLock(folder / LOCK)
     try:
@@ -62,6 +68,14 @@ def partial_folder(
         ) from error
     finally:
         lock.release()
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def replace_folder(new: Path, place: Path, old: Path) -> None:

@@ -78,6 +78,12 @@ def test_fault_36_a_place_that_cannot_be_written_is_told_before_anything_is_made
         raise AssertionError
 
 
+def test_fault_15_a_name_that_is_no_utf_8_is_refused_before_a_training(tmp_path):
+    with pytest.raises(ValueError, match="PYTHONUTF8=1"), partial_folder(tmp_path / "caf\udce9"):
+        raise AssertionError
+    assert os.listdir(tmp_path) == []
+
+
 def test_fault_30_a_second_run_is_refused_and_a_dead_one_is_not(tmp_path):
     with partial_folder(tmp_path / "a", doing="is tagging into") as folder:
         second = partial_folder(tmp_path / "a", doing="is tagging into")
