@@ -30,7 +30,7 @@ import torch
 from transformers import BertConfig, BertModel, HfArgumentParser
 
 from hf_rnn_multilabel.data import read_rows, train_tokenizer
-from hf_rnn_multilabel.data.loading import DEMO
+from hf_rnn_multilabel.data.raw_rows import DEMO
 from hf_rnn_multilabel.hub.atomic import write_text
 from hf_rnn_multilabel.hub.partial import PARTIAL
 from hf_rnn_multilabel.hub.provenance import processor
