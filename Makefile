@@ -7,7 +7,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 FUZZ_EXAMPLES ?= 10000
 SEED ?= $(shell date +%s)
 
-.PHONY: demo test test-avx2 test-floor fuzz lint
+.PHONY: demo test test-avx2 test-floor kills fuzz lint
 
 # Trains on the bundled data set anew, prints the metrics beside a linear model's and tags three texts.
 demo: .venv/installed
@@ -37,6 +37,10 @@ test-floor: .venv/installed .venv-floor/installed
 fuzz: .venv/installed
 	@echo "FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) SEED=$(SEED)"
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/fuzz --hypothesis-seed=$(SEED)
+
+# Kills each command at random moments and repeats it; for more than half an hour.
+kills: .venv/installed
+	$(PYTHON) scripts/kill_commands.py
 
 lint: .venv/installed
 	$(PYTHON) -m ruff check .

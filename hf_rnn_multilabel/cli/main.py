@@ -57,6 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"hf-rnn-multilabel: no command is called {name!r}; there are {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
+    unreadable = [argument for argument in rest if not argument.isascii() and _is_escaped(argument)]
+    if unreadable:
+        print(
+            f"hf-rnn-multilabel {name}: {unreadable[0]!a} has characters that the encoding of this locale, "
+            f"{sys.getfilesystemencoding()}, does not have; set PYTHONUTF8=1, or LC_ALL=C.UTF-8.",
+            file=sys.stderr,
+        )
+        return 2
     _log_to_stderr(name)
     earlier = signal.signal(signal.SIGTERM, _raise_terminated)
     try:
@@ -74,6 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGTERM, earlier)
     return 0
+
+
+def _is_escaped(argument: str) -> bool:
+    """Whether Python could not decode an argument of the command line, and the locale is why."""
+    if sys.getfilesystemencoding().lower() in ("utf-8", "utf8"):
+        return False
+    return any("\udc80" <= character <= "\udcff" for character in argument)
 
 
 def _in_words(error: BaseException, command: str) -> str:
@@ -113,7 +128,7 @@ STOPPED = {
     "train": _RESUMES,
     "distill": _RESUMES,
     "pretrain": _RESUMES,
-    "tag": "No output file was written.",
+    "tag": "An output file that was there is as it was.",
     "push": "Look at the Hub before you repeat it.",
 }
 

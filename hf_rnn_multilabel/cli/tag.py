@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
-from ..data import open_output, read_rows
-from ..inference.files import WINDOW, tag_rows
+from ..data import Resumption, open_output, read_rows
+from ..inference.files import WINDOW, tag_rows, tagging_identity
 from ..inference.loading import load_tagger
 from .output import print_json, quiet
 from .parser import CommandParser
@@ -26,6 +26,9 @@ class TagArguments:
         default="-", metadata={"help": "txt, jsonl, json, csv, tsv or parquet, also compressed; - for lines of stdin."}
     )
     output: str = field(default="-", metadata={"help": "jsonl, csv, tsv or parquet, also .gz; - for jsonl to stdout."})
+    resume: bool = field(
+        default=False, metadata={"help": "Resume a tagging into this output that was stopped, if there is one."}
+    )
     text_column: str = field(default="text", metadata={"help": "Where a row's text is."})
     tags_column: str = field(default="predicted_labels", metadata={"help": "Where its tags go."})
     tags_separator: str | None = field(
@@ -51,6 +54,7 @@ EXAMPLES = """
 hf-rnn-multilabel tag --model my-tagger --input articles.csv --text_column body --output tagged.jsonl
 echo "A folding lamp for the desk" | hf-rnn-multilabel tag --model my-tagger --scores
 """
+COLUMNS = ("text_column", "tags_column", "scores", "tags_separator")
 TAGGING = ("threshold", "top_k", "at_least_one", "max_length", "batch_size")
 
 
@@ -80,20 +84,16 @@ def main(argv: Sequence[str]) -> None:
         encoding=args.encoding,
         text_column=args.text_column,
     )
-    tagged = tag_rows(
-        tagger,
-        rows,
-        text_column=args.text_column,
-        tags_column=args.tags_column,
-        scores=args.scores,
-        tags_separator=args.tags_separator,
-        window=args.window,
-        **{name: getattr(args, name) for name in TAGGING},
-    )
-    # A bar in a log file is a thousand lines.
-    tagged = tqdm(tagged, unit=" texts", disable=not sys.stderr.isatty())
-    with open_output(args.output, inputs=[args.input]) as output:
-        for row in tagged:
+    options = {name: getattr(args, name) for name in TAGGING}
+    columns = {name: getattr(args, name) for name in COLUMNS}
+    identity = tagging_identity(args.model, args.revision, **columns, **options, window=args.window)
+    resumption = Resumption(identity, args.window, args.resume)
+    with open_output(args.output, inputs=[args.input], resumption=resumption) as output:
+        tagged = tag_rows(
+            tagger, output.remaining(rows), window=args.window, num_done=output.resumed, **columns, **options
+        )
+        # A bar in a log file is a thousand lines.
+        for row in tqdm(tagged, unit=" texts", initial=output.resumed, disable=not sys.stderr.isatty()):
             output.write(row)
     if args.output != "-":
         if as_json:

@@ -12,24 +12,25 @@ if TYPE_CHECKING:
     from .encoding import LabelEncoding, encode_labels
     from .inspection import Inspection
     from .loading import TaggingData, inspect_data, load_data
+    from .outputs import Resumption, open_output
     from .readers import read_rows, read_texts
     from .splits import label_frequencies, stratified_split
     from .tokenizer_pruning import prune_tokenizer
     from .tokenizer_training import train_tokenizer
     from .tokenizing import find_text_column, tokenize
-    from .writers import open_output
 
 _MODULES = {
     "DataArguments": "arguments",
     "Inspection": "inspection",
     "LabelEncoding": "encoding",
+    "Resumption": "outputs",
     "TaggingData": "loading",
     "encode_labels": "encoding",
     "find_text_column": "tokenizing",
     "inspect_data": "loading",
     "label_frequencies": "splits",
     "load_data": "loading",
-    "open_output": "writers",
+    "open_output": "outputs",
     "prune_tokenizer": "tokenizer_pruning",
     "read_rows": "readers",
     "read_texts": "readers",
@@ -41,6 +42,7 @@ __all__ = [
     "DataArguments",
     "Inspection",
     "LabelEncoding",
+    "Resumption",
     "TaggingData",
     "encode_labels",
     "find_text_column",

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,6 +13,7 @@ from typing import Any, TypeAlias
 import datasets
 import pyarrow as pa
 from datasets.table import InMemoryTable, MemoryMappedTable, Table
+from filelock import FileLock, Timeout
 
 from .json_rows import replace_surrogates
 
@@ -21,7 +24,9 @@ UNNAMEABLE = re.compile("[\0\ud800-\udfff]")
 Digest: TypeAlias = Callable[[list[Any]], list[int]]
 WRONG_VALUE = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
-_folders: list[tempfile.TemporaryDirectory] = []
+TEMPORARY, LOCK = "hf-rnn-multilabel-", "lock"  # names of temporary folders begin so, and the file in them
+
+_folders: list[tuple[tempfile.TemporaryDirectory, FileLock]] = []
 
 
 class TableBuilder:
@@ -200,13 +205,27 @@ def _fits(values: list[Any], nan_is_missing: bool) -> bool:
 def temporary_folder() -> str:
     """A folder on the disk of the data sets' cache, since that of other temporary files may be memory.
 
-    It lives as long as the process: data sets map its files, and put what they compute beside them.
+    It lives as long as the process: data sets map its files, and put what they compute beside them. What a process
+    left that was killed is removed by the next one.
     """
     place: str | None = str(datasets.config.HF_DATASETS_CACHE)
     try:
         os.makedirs(str(place), exist_ok=True)
+        _remove_abandoned(Path(str(place)))
     except OSError:
         place = None  # that of other temporary files, where there is no cache
-    folder = tempfile.TemporaryDirectory(prefix="hf-rnn-multilabel-", dir=place, ignore_cleanup_errors=True)
-    _folders.append(folder)
+    folder = tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=place, ignore_cleanup_errors=True)
+    lock = FileLock(Path(folder.name, LOCK))
+    # Not every file system of a network has locks.
+    with suppress(NotImplementedError):
+        lock.acquire()
+    _folders.append((folder, lock))
     return folder.name
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Removes the temporary folders of processes that are no more: they hold copies of somebody's texts."""
+    for path in place.glob(f"{TEMPORARY}*/{LOCK}"):
+        # A process holds its lock until it ends, however it ends.
+        with suppress(Timeout, OSError, NotImplementedError), FileLock(path, timeout=0):
+            shutil.rmtree(path.parent, ignore_errors=True)

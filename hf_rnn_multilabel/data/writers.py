@@ -1,22 +1,17 @@
-"""Output files of rows: in the format that the name says, written beside their place, moved into it when whole."""
+"""Rows to bytes, in each format that is written."""
 
 import codecs
 import csv
 import io
 import json
 import math
-import os
 import re
-import secrets
-import shutil
-import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO, TypeAlias
 
-from .files import STANDARD_STREAM, PathLike, open_compressed, quoted, resolve_format
+from .files import quoted
 from .json_rows import SURROGATE
 
 
@@ -28,14 +23,20 @@ PARQUET_ROWS = 1000  # that become a part of a table at once
 
 
 class RowWriter:
-    """What `open_output` gives.
+    """Writes rows to a file, one after the other.
+
+    Args:
+        write: Writes one row.
+        columns: Those of the first row, if there is one in the file.
 
     Attributes:
         rows: How many rows were written.
+        columns: Those of the first row; None: there is none.
     """
 
-    def __init__(self, write: Write):
+    def __init__(self, write: Write, columns: list[str] | None = None):
         self.rows = 0
+        self.columns = columns
         self._write = write
 
     def write(self, row: Row) -> None:
@@ -44,6 +45,8 @@ class RowWriter:
         Raises:
             ValueError: It does not fit into the format, with its number, counted from 1.
         """
+        if self.columns is None:
+            self.columns = list(map(str, row))
         self.rows += 1
         try:
             self._write(row)
@@ -53,45 +56,6 @@ class RowWriter:
 
 class _MisfitError(Exception):
     """What is wrong with a row."""
-
-
-@contextmanager
-def open_output(
-    path: PathLike, *, file_format: str | None = None, inputs: Iterable[PathLike] = ()
-) -> Iterator[RowWriter]:
-    """Opens a file, or stdout, for rows.
-
-    What is at the path stays until all rows are written; after an error, or a stop, it is there as before. Text is
-    UTF-8, a half of a surrogate pair becomes U+FFFD, in JSON a NaN or an infinity becomes null. In csv and tsv the
-    first row names the columns, None is an empty field, and a list is JSON.
-
-    Args:
-        path: The file, whose name may end in .gz, .bz2, .xz or .zst, or "-" for stdout.
-        file_format: jsonl, json, csv, tsv or parquet. By default as the name says; jsonl for stdout.
-        inputs: The files that are read meanwhile, "-" for stdin: none may be the output.
-
-    Yields:
-        A writer, to whose `write` each row is given.
-
-    Raises:
-        ValueError: The output is an input or a folder, or is to have another format, or a row does not fit into it.
-        FileNotFoundError: There is no such folder.
-    """
-    target = os.fspath(path)
-    kind, compression = file_format or "jsonl", ""
-    if target != STANDARD_STREAM:
-        kind, compression = resolve_format(path, file_format)
-    if kind not in WRITERS or (kind == "parquet" and compression):
-        raise ValueError(
-            f"The output {target!r} would be {kind}{compression}; it must be one of {', '.join(WRITERS)}, all but "
-            "parquet also compressed. Give it another name, or pass `file_format`."
-        )
-    _refuse_inputs(target, inputs)
-    with ExitStack() as stack:
-        file = stack.enter_context(_standard_output() if target == STANDARD_STREAM else _whole_file(target))
-        if compression:
-            file = stack.enter_context(open_compressed(file, compression, "wb"))
-        yield RowWriter(stack.enter_context(WRITERS[kind](file)))
 
 
 def json_text(value: Any) -> str:
@@ -119,50 +83,9 @@ def _plain(value: Any) -> Any:
     return _finite(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
-def _refuse_inputs(target: str, inputs: Iterable[PathLike]) -> None:
-    """Raises where the output is a folder, or one of the inputs by whatever name."""
-    if target == STANDARD_STREAM or not os.path.exists(target):
-        return
-    if os.path.isdir(target):
-        raise ValueError(f"The output {target!r} is a folder; give the path of a file.")
-    place = os.stat(target)
-    if not stat.S_ISREG(place.st_mode):
-        return
-    for path in [os.fspath(path) for path in inputs]:
-        try:
-            other = os.fstat(sys.stdin.fileno()) if path == STANDARD_STREAM else os.stat(path)
-        except (OSError, ValueError, AttributeError):
-            continue  # no such file, or a stdin that is none
-        if os.path.samestat(place, other):
-            raise ValueError(f"The output {target!r} is the input {path!r}, which would be lost; give another file.")
-
-
 @contextmanager
-def _whole_file(target: str) -> Iterator[Any]:
-    """A file that takes its place when it is whole; a device or a pipe is written at once."""
-    # A symbolic link stays, and what it points to is replaced.
-    place = Path(os.path.realpath(target))
-    if place.exists() and not place.is_file():
-        with open(place, "wb") as file:
-            yield file
-        return
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"No folder {os.path.dirname(target)!r} for the output {target!r}; make it first.")
-    part = place.with_name(f".{place.name[:200]}.{os.getpid()}-{secrets.token_hex(3)}.part")
-    try:
-        with open(part, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if place.exists():
-            shutil.copymode(place, part)
-        os.replace(part, place)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _standard_output() -> Iterator[Any]:
+def standard_output() -> Iterator[Any]:
+    """Opens stdout for bytes."""
     sys.stdout.flush()
     # A stream that somebody put in the place of stdout may take text alone.
     binary = getattr(sys.stdout, "buffer", None) or _TextSink(sys.stdout)
@@ -188,8 +111,9 @@ class _TextSink(io.RawIOBase):
 @contextmanager
 def _text(file: Any) -> Iterator[Callable[[str], object]]:
     """Writes text to a file of bytes."""
-    # On a terminal, each row is seen at once.
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", line_buffering=file.isatty())
+    # On a terminal, each row is seen at once; the place in a file that buffers by itself is that of the last row.
+    options = {"line_buffering": file.isatty(), "write_through": isinstance(file, io.BufferedWriter)}
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", **options)
 
     def write(string: str) -> None:
         try:
@@ -205,14 +129,14 @@ def _text(file: Any) -> Iterator[Callable[[str], object]]:
 
 
 @contextmanager
-def _jsonl(file: Any) -> Iterator[Write]:
+def _jsonl(file: Any, columns: list[str] | None) -> Iterator[Write]:
     with _text(file) as write:
         yield lambda row: write(json_text(row) + "\n")
 
 
 @contextmanager
-def _json(file: Any) -> Iterator[Write]:
-    before = "[\n"
+def _json(file: Any, columns: list[str] | None) -> Iterator[Write]:
+    before = "[\n" if columns is None else ",\n"
 
     def write_row(row: Row) -> None:
         nonlocal before
@@ -225,11 +149,11 @@ def _json(file: Any) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv(file: Any) -> Iterator[Write]:
+def _csv(file: Any, columns: list[str] | None) -> Iterator[Write]:
     with _text(file) as write:
         # Before Python 3.13, a field is put in quotes for the characters of the line end alone, which are then both.
         sink = _Sink(lambda line: write(line.removesuffix("\r\n") + "\n"))
-        yield _fields(csv.writer(sink, lineterminator="\r\n").writerow)
+        yield _fields(csv.writer(sink, lineterminator="\r\n").writerow, columns)
 
 
 class _Sink:
@@ -240,7 +164,7 @@ class _Sink:
 
 
 @contextmanager
-def _tsv(file: Any) -> Iterator[Write]:
+def _tsv(file: Any, columns: list[str] | None) -> Iterator[Write]:
     def write_fields(fields: list[str]) -> None:
         for field in fields:
             if any(character in field for character in "\t\r\n"):
@@ -248,12 +172,12 @@ def _tsv(file: Any) -> Iterator[Write]:
         write("\t".join(fields) + "\n")
 
     with _text(file) as write:
-        yield _fields(write_fields)
+        yield _fields(write_fields, columns)
 
 
-def _fields(write: Callable[[list[str]], object]) -> Write:
-    """Writes rows as fields under a header, which the first row gives."""
-    header: list[str] = []
+def _fields(write: Callable[[list[str]], object], columns: list[str] | None) -> Write:
+    """Writes rows as fields under a header, which is there already or the first row gives."""
+    header: list[str] = list(columns or [])
 
     def write_row(row: Row) -> None:
         if not header:
@@ -276,7 +200,7 @@ def _field(value: Any) -> str:
 
 
 @contextmanager
-def _parquet(file: Any) -> Iterator[Write]:
+def _parquet(file: Any, columns: list[str] | None) -> Iterator[Write]:
     from pyarrow.parquet import ParquetWriter
 
     from .tables import TableBuilder
@@ -301,4 +225,5 @@ def _parquet(file: Any) -> Iterator[Write]:
         builder.close()
 
 
+# Of a file of bytes, and the columns of its first row if there are rows in it already.
 WRITERS = {"jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _tsv, "parquet": _parquet}

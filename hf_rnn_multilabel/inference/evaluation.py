@@ -1,6 +1,6 @@
 """A tagger on labelled rows: its metrics there, and thresholds tuned on them."""
 
-import tempfile
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..data.label_forms import UNDERSTOOD
 from ..evaluation import ThresholdMethod, evaluate_all, evaluate_scores, tune_thresholds
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..hub.model_card import build_card, save_card
+from ..hub.partial import partial_folder, remove_partial
 from ..hub.run_info import (
     METRICS_NAME,
     THIS_MODEL,
@@ -116,6 +117,8 @@ def tune_tagger(
 
     Raises:
         FileExistsError: if there is anything at `output_dir`.
+        BlockingIOError: if another process writes it.
+        OSError: if it cannot be written.
     """
     output = Path(output_dir).absolute()
     if output.exists():
@@ -126,15 +129,18 @@ def tune_tagger(
     scores = sigmoid(np.asarray(tagger.logits(rows.texts)))
     thresholds = tune_thresholds(scores, rows.labels, rows.label_names, method)
     model.config.thresholds = thresholds
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as temporary:
-        result = Path(temporary, output.name)
-        model.save_pretrained(result)
-        tokenizer.save_pretrained(result)
-        info = tuned_info(replace(info, name=output.name), rows, scores, list(thresholds.values()), method)
-        save_card(build_card(model.config, info), result)
-        info.save(result)
-        result.rename(output)
+    info = tuned_info(replace(info, name=output.name), rows, scores, list(thresholds.values()), method)
+    with partial_folder(output, doing="is writing") as partial:
+        try:
+            result = partial / output.name
+            shutil.rmtree(result, ignore_errors=True)
+            model.save_pretrained(result)
+            tokenizer.save_pretrained(result)
+            save_card(build_card(model.config, info), result)
+            info.save(result)
+            result.rename(output)
+        finally:
+            remove_partial(partial)
     return thresholds
 
 

@@ -3,16 +3,12 @@
 import copy
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from filelock import FileLock, Timeout
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import quantize_dynamic
@@ -21,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from .. import __version__
+from ..hub.partial import partial_folder, remove_partial, replace_folder, restore_folder
 from ..model import tagging
 from ..model.modeling_rnn_multilabel import (
     RnnMultilabelForSequenceClassification,
@@ -70,52 +67,30 @@ def export_onnx(
         ValueError: If the model is no tagger of this package, the tokenizer is not fast or not the model's, or the
             runtime has no int8 operator for the model's cell.
         FileExistsError: If the folder holds other files than an export's.
+        BlockingIOError: If another process exports to it.
+        OSError: If it cannot be written.
         RuntimeError: If the exported model does not give the logits of the model.
     """
     folder = Path(folder).resolve()
     _check(model, tokenizer, int8)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _workspace(folder) as workspace:
-        _check_folder(folder)
-        new = workspace / "new"
-        new.mkdir()
-        exported = copy.deepcopy(model).float().cpu().eval()
-        _write_model(exported, new / MODEL, _metadata(model, tokenizer))
-        if int8:
-            _write_int8(new)
-        _copy_tokenizer(tokenizer).save(str(new / TOKENIZER))
-        _write_tagger(new)
-        old = workspace / "old"
-        if folder.exists():
-            folder.rename(old)
+    with partial_folder(folder, doing="is exporting to") as partial:
+        new, old = partial / "new", partial / "old"
+        restore_folder(folder, old)
         try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+            _check_folder(folder)
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+            new.mkdir()
+            exported = copy.deepcopy(model).float().cpu().eval()
+            _write_model(exported, new / MODEL, _metadata(model, tokenizer))
+            if int8:
+                _write_int8(new)
+            _copy_tokenizer(tokenizer).save(str(new / TOKENIZER))
+            _write_tagger(new)
+            replace_folder(new, folder, old)
+        finally:
+            remove_partial(partial)
     return folder
-
-
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Path]:
-    """A folder beside another one, which is removed at the end; what killed exports left there is removed too."""
-    prefix = f".{folder.name}.export-"
-    for stale in [path for path in folder.parent.iterdir() if path.name.startswith(prefix) and path.is_dir()]:
-        # A process holds its lock until it ends, however it ends.
-        try:
-            FileLock(stale / "lock").acquire(blocking=False)
-        except (Timeout, OSError):
-            continue
-        if (stale / "old").exists() and not folder.exists():
-            (stale / "old").rename(folder)
-        shutil.rmtree(stale, ignore_errors=True)
-    workspace = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-    try:
-        with FileLock(workspace / "lock"):
-            yield workspace
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _metadata(model: RnnMultilabelForSequenceClassification, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
@@ -209,6 +184,8 @@ def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, meta
     )
     # Each node names the file and the line that it comes from.
     ClearMetadataAndDocStringPass()(program.model)
+    _order_loops(program.model)
+    _name_by_order(program.model)
     program.model.metadata_props.clear()
     program.model.metadata_props.update(metadata)
     program.save(path)
@@ -220,6 +197,35 @@ def _write_model(model: RnnMultilabelForSequenceClassification, path: Path, meta
             f"{np.abs(found - expected.numpy()).max()}; nothing was written. Try the versions of torch, onnx, "
             "onnxscript and onnxruntime of this package's tests."
         )
+
+
+def _order_loops(model: Any) -> None:
+    """Sorts what loops carry by its name: the exporter takes it from a set, whose order no two processes share."""
+    loops = [node for node in model.graph.all_nodes() if node.op_type == "Loop"]
+    for number, node in enumerate(loops):
+        body = node.attributes["body"].as_graph()
+        # A loop and its body take a length and a condition first, and the body returns the condition first.
+        inputs, outputs, carried = list(node.inputs)[2:], list(node.outputs), list(body.inputs)[2:]
+        order = sorted(range(len(carried)), key=lambda index: carried[index].name.rstrip("_0123456789"))
+        results, uses = list(body.outputs)[1:], [list(output.uses()) for output in outputs]
+        kinds = [(output.type, output.shape) for output in outputs]
+        for new, old in enumerate(order):
+            node.replace_input_with(2 + new, inputs[old])
+            body.inputs[2 + new], body.outputs[1 + new] = carried[old], results[old]
+            body.inputs[2 + new].name = f"loop_{number}_carried_{new}"
+            outputs[new].type, outputs[new].shape = kinds[old]
+            for use, index in uses[old]:
+                use.replace_input_with(index, outputs[new])
+
+
+def _name_by_order(model: Any) -> None:
+    """Names nodes and values by their order: the exporter's numbers differ from process to process."""
+    outputs = set(map(id, model.graph.outputs))
+    values = (value for node in model.graph.all_nodes() for value in node.outputs if id(value) not in outputs)
+    for number, value in enumerate(values):
+        value.name = f"value_{number}"
+    for number, node in enumerate(model.graph.all_nodes()):
+        node.name = f"node_{number}"
 
 
 class OnnxModel(nn.Module):

@@ -13,17 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from transformers.utils import logging
-
 from ..hub.atomic import write_text
-from .averaging import RAW_WEIGHTS
+from ..hub.fingerprint import differences
+from ..hub.partial import LOCK, PARTIAL, partial_folder, remove_partial
 
 
-logger = logging.get_logger(__name__)
-
-PARTIAL = ".partial"
-LOCK, IDENTITY, FINISHED = "lock", "run.json", "finished"
+IDENTITY, FINISHED, PUBLISHED = "run.json", "finished", "published"
 
 
 @dataclass(frozen=True)
@@ -51,10 +46,10 @@ class RunFolder:
         identity = json.loads(json.dumps(identity, default=str))
         if path.exists():
             earlier = json.loads(path.read_text(encoding="utf-8"))
-            differences = _differences(earlier, identity)
-            if differences:
+            different = differences(earlier, identity)
+            if different:
                 raise ValueError(
-                    f"{self.partial} holds a stopped run of something else; what differs: {'; '.join(differences)}. "
+                    f"{self.partial} holds a stopped run of something else; what differs: {'; '.join(different)}. "
                     "Remove that folder to start again, or repeat the command that it is of to resume it."
                 )
         write_text(path, json.dumps(identity, indent=2, ensure_ascii=False) + "\n")
@@ -73,6 +68,8 @@ class RunFolder:
             if path.is_file():
                 # Weights are written for their owner alone, which a shared folder would hide.
                 path.chmod(0o666 & ~_umask())
+        # Whoever finds it beside a finished folder knows that this is all that was left to do.
+        (self.partial / PUBLISHED).touch()
         try:
             if self.output.exists():
                 self.output.rmdir()  # empty, as was checked
@@ -81,7 +78,7 @@ class RunFolder:
             # A mount point stays where it is: what makes a folder a model comes into it last.
             for path in sorted(result.iterdir(), key=lambda path: path.name == "config.json"):
                 shutil.move(path, self.output / path.name)
-        shutil.rmtree(self.partial, ignore_errors=True)
+        remove_partial(self.partial)
 
 
 @contextmanager
@@ -100,43 +97,15 @@ def run_folder(output_dir: str | Path, is_main_process: bool = True) -> Iterator
     output = Path(output_dir).resolve()
     folder = RunFolder(output, output.with_name(output.name + PARTIAL))
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if is_main_process and (folder.partial / PUBLISHED).exists() and not (folder.partial / FINISHED).exists():
+            remove_partial(folder.partial)  # its run was killed in between
         raise FileExistsError(f"{str(output)!r} is not empty; give another `output_dir`, or remove it.")
-    try:
-        folder.partial.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.partial / LOCK)
-        if is_main_process:
-            lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BlockingIOError(
-            f"Another run is training into {str(output)!r}; wait for it, or give another `output_dir`."
-        ) from error
-    except OSError as error:
-        raise OSError(f"Cannot write to {str(output)!r} ({error.strerror}); give another `output_dir`.") from error
-    try:
-        yield folder
-    finally:
-        if is_main_process:
-            lock.release()
-            _remove_if_empty(folder.partial)
-
-
-def last_checkpoint(folder: Path, averages_weights: bool = False) -> str | None:
-    """The last checkpoint in a folder that was written whole, to resume from."""
-    complete = [path for path in folder.glob("checkpoint-*") if is_complete(path, averages_weights)]
-    if not complete:
-        return None
-    last = max(complete, key=lambda path: int(path.name.split("-")[1]))
-    logger.info(f"Resuming from {last}.")
-    return str(last)
-
-
-def is_complete(checkpoint: Path, averages_weights: bool = False) -> bool:
-    """Whether a checkpoint was written whole: its state comes last, and then the raw weights of an average."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return not averages_weights or (checkpoint / RAW_WEIGHTS).exists()
+    with partial_folder(output, doing="is training into", is_locked=is_main_process):
+        try:
+            yield folder
+        finally:
+            if is_main_process:
+                _remove_if_empty(folder.partial)
 
 
 def _umask() -> int:
@@ -146,23 +115,7 @@ def _umask() -> int:
     return mask
 
 
-def _differences(earlier: Any, now: Any, name: str = "") -> list[str]:
-    """What differs between two values of JSON, in words."""
-    if isinstance(earlier, dict) and isinstance(now, dict):
-        keys = sorted(earlier.keys() | now.keys())
-        return [
-            each for key in keys for each in _differences(earlier.get(key), now.get(key), f"{name}.{key}".strip("."))
-        ]
-    return [] if earlier == now else [f"{name} was {_short(earlier)}, is {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    # Paths differ at their ends.
-    return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"
-
-
 def _remove_if_empty(folder: Path) -> None:
     """Remove a run's folder in which there is nothing to resume from."""
-    if folder.exists() and {path.name for path in folder.iterdir()} <= {LOCK, IDENTITY, FINISHED}:
+    if folder.exists() and {path.name for path in folder.iterdir()} <= {LOCK, IDENTITY, FINISHED, PUBLISHED}:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,14 +1,14 @@
 """What a run is a run of: digests of its rows, its settings and the versions that it ran with."""
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..hub.fingerprint import digest, digest_files
 from ..hub.provenance import shown_name
 from .recipe import OF_THE_PUSH, EncoderRecipe
 
@@ -40,10 +40,10 @@ def identity(
     stock = {name: str(value) for name, value in recipe.training_arguments.items() if name not in INCIDENTAL}
     return {
         "texts": {
-            split: _digest(text.encode("utf-8", "surrogatepass") for text in part) for split, part in texts.items()
+            split: digest(text.encode("utf-8", "surrogatepass") for text in part) for split, part in texts.items()
         },
-        "labels": {split: _digest([np.ascontiguousarray(part).tobytes()]) for split, part in (labels or {}).items()},
-        "label_names": _digest(name.encode("utf-8", "surrogatepass") for name in label_names),
+        "labels": {split: digest([np.ascontiguousarray(part).tobytes()]) for split, part in (labels or {}).items()},
+        "label_names": digest(name.encode("utf-8", "surrogatepass") for name in label_names),
         "settings": settings | stock,
         "files": contents({**settings, **more}),
         "versions": versions(),
@@ -63,17 +63,14 @@ def contents(settings: Mapping[str, Any]) -> dict[str, str]:
         for path in value if isinstance(value, list | tuple) else [value]:
             if name in PATHS and isinstance(path, str) and os.path.exists(path):
                 key = name if name not in digests else f"{name}, {shown_name(path)}"
-                digests[key] = _digest(_parts(Path(path)))
+                digests[key] = _digest_at(Path(path))
     return digests
 
 
-def _parts(path: Path) -> Iterator[bytes]:
-    """The content of a file, or the names and contents of a folder's files."""
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if file.is_file():
-            yield file.name.encode("utf-8", "surrogatepass") if path.is_dir() else b""
-            with open(file, "rb") as content:
-                yield from iter(lambda: content.read(1 << 20), b"")
+def _digest_at(path: Path) -> str:
+    """The digest of a file, or of the names and contents of a folder's files."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return digest_files([file for file in files if file.is_file()], with_names=path.is_dir())
 
 
 def without_folders(value: Any) -> Any:
@@ -88,10 +85,3 @@ def without_folders(value: Any) -> Any:
 def versions() -> dict[str, str]:
     """The versions of the packages that decide what a training gives."""
     return {name: version(name) for name in PACKAGES}
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part)
-    return digest.hexdigest()[:16]

@@ -62,7 +62,8 @@ def make_vocabulary(recipe: EncoderRecipe, texts: list[str], max_length: int) ->
         max_length: tokens at which the tokenizer truncates.
 
     Raises:
-        ValueError: for a tokenizer without a pad token, and for `prune_vocabulary` where there is nothing to prune.
+        ValueError: for a tokenizer without a pad token, for `prune_vocabulary` where there is nothing to prune, and
+            for a whole vocabulary whose ids have gaps.
     """
     source = recipe.embeddings_from
     if recipe.prune_vocabulary is not None and not embeds_from_model(recipe):
@@ -112,6 +113,12 @@ def _vocabulary_of_a_model(
     is_pruned = recipe.prune_vocabulary
     if is_pruned is None:
         is_pruned = has_gaps(tokenizer) or len(tokenizer) > MAX_WHOLE_VOCABULARY
+    elif not is_pruned and has_gaps(tokenizer):
+        raise ValueError(
+            f"`prune_vocabulary=False` keeps the vocabulary of {recipe.tokenizer_name or source!r} whole, but its ids "
+            f"have gaps: {len(tokenizer):,} tokens go up to the id {max(tokenizer.get_vocab().values()):,}. Leave it "
+            "out: pruning renumbers them."
+        )
     if is_pruned:
         tokenizer, kept_ids = prune_tokenizer(tokenizer, texts)
     return tokenizer, vectors_from_model(source, kept_ids)

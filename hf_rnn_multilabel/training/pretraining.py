@@ -17,7 +17,8 @@ from ..hub.provenance import describe_training, processor
 from ..hub.run_info import PretrainingInfo, SplitInfo
 from ..model.configuration_rnn_multilabel import RnnMultilabelConfig
 from ..model.modeling_rnn_multilabel import RnnMultilabelForMaskedLM
-from .folder import last_checkpoint, run_folder
+from .checkpoints import last_checkpoint
+from .folder import run_folder
 from .identity import identity, versions, without_folders
 from .initialization import Vocabulary, embeds_from_model, load_config, make_model, make_vocabulary
 from .recipe import (

@@ -29,8 +29,9 @@ from ..model.losses import IGNORED
 from ..model.modeling_rnn_multilabel import RnnMultilabelForSequenceClassification
 from ..model.recurrence import lstm_runs_in
 from .averaging import WeightAveraging
+from .checkpoints import last_checkpoint
 from .distillation import Distillation
-from .folder import RunFolder, last_checkpoint
+from .folder import RunFolder
 from .initialization import Vocabulary, embeds_from_model, is_tagger, load_config, make_tagger, make_vocabulary
 from .label_names import fraction_in_texts
 from .recipe import HEAD, NETWORK, EncoderRecipe, Recipe, Traits, refuse_settings, resolve, trainer_arguments

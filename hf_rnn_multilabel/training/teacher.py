@@ -32,8 +32,9 @@ from ..hub.provenance import shown_name
 from ..hub.run_info import TEACHER, DistillationInfo, MetricRow
 from ..inference.logits import compute_logits, sigmoid
 from ..model.losses import IGNORED, binary_cross_entropy
+from .checkpoints import last_checkpoint
 from .distillation import Distillation, add_teacher_logits, label_order
-from .folder import RunFolder, last_checkpoint
+from .folder import RunFolder
 from .recipe import STOCK_ARGUMENTS, Recipe, epochs_for, for_this_machine, setting, with_one_order
 from .trainer import EvaluationLog
 

@@ -118,6 +118,14 @@ def test_what_the_configuration_refuses_is_told_without_the_name_of_its_method(p
     assert "`thresholds`" in err and "validat" not in err and err.count("\n") == 1
 
 
+def test_fault_15_a_name_that_the_locale_cannot_read_is_told_before_anything_is_done(tmp_path):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [*COMMAND, "train", "--output_dir", str(tmp_path / "模型")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | plain)
+    assert done.returncode == 2 and "set PYTHONUTF8=1" in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_defect_shows_where_it_came_from(push_raises):
     with push_raises(AssertionError("a defect")), pytest.raises(AssertionError, match="a defect"):
         main(["push"])

@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
+import signal
 import sys
 from itertools import count, islice
 from pathlib import Path
@@ -16,8 +18,9 @@ from datasets import Dataset
 from helpers import LABELS, make_rows, read_jsonl, run, write_csv, write_jsonl
 from transformers import pipeline
 
+from hf_rnn_multilabel.cli.main import main
 from hf_rnn_multilabel.data import read_rows
-from hf_rnn_multilabel.inference.files import tag_rows
+from hf_rnn_multilabel.inference.files import tag_rows, tagging_identity
 from hf_rnn_multilabel.inference.logits import sigmoid
 
 
@@ -174,6 +177,8 @@ def test_a_row_without_a_text_is_told_with_its_number(tagger):
     assert len(list(islice(tagged, 4))) == 4
     with pytest.raises(ValueError, match=r"Row 6 has no column 'text' \(`text_column`\); it has \['body'\]"):
         next(tagged)
+    with pytest.raises(ValueError, match="Row 16 has no column 'text'"):
+        list(tag_rows(tagger, rows[5:], num_done=15))
     with pytest.raises(ValueError, match=r"Row 1 has a column 'text' already; give another `tags_column`"):
         list(tag_rows(tagger, rows, tags_column="text"))
 
@@ -200,13 +205,57 @@ def test_fault_40_the_output_has_the_format_that_its_name_says(tmp_path, trained
     assert [json.loads(each) if isinstance(each, str) else each for each in of_rows] == tags
 
 
-def test_fault_31_a_bad_row_leaves_the_earlier_output_as_it_was(tmp_path, trained):
+def test_fault_31_a_bad_row_leaves_the_earlier_output_as_it_was_and_its_correction_resumes(tmp_path, trained, caplog):
     (tmp_path / "tagged.jsonl").write_text("of yesterday\n")
-    path = write_jsonl(tmp_path / "in.jsonl", [{"text": "lamp"}] * 50 + [{"text": None}])
+    rows = make_rows(55, seed=3)
+    path = write_jsonl(tmp_path / "in.jsonl", [*rows[:50], rows[50] | {"text": None}, *rows[51:]])
+    options = ["--window", 10, "--scores", "--threshold", 0]
     with pytest.raises(ValueError, match="Row 51 has None as `text`"):
-        tag_file(trained, path, "--window", 10)
+        tag_file(trained, path, *options)
     assert (tmp_path / "tagged.jsonl").read_text() == "of yesterday\n"
+    with pytest.raises(ValueError, match="Row 51 has None as `text`"):
+        tag_file(trained, path, *options, "--resume")
+    write_jsonl(tmp_path / "in.jsonl", rows)
+    with pytest.raises(ValueError, match=r"settings.threshold was 0.0, is 0.5; settings.window was 10, is 4096"):
+        tag_file(trained, path, "--scores", "--threshold", 0.5, "--resume")
+    tag_file(trained, path, *options, "--resume")
+    assert "Resuming" in caplog.text and "after 50 rows" in caplog.text
+    resumed = (tmp_path / "tagged.jsonl").read_bytes()
+    tag_file(trained, path, *options)
+    assert (tmp_path / "tagged.jsonl").read_bytes() == resumed
     assert sorted(each.name for each in tmp_path.iterdir()) == ["in.jsonl", "tagged.jsonl"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "sigterm"])
+@pytest.mark.usefixtures("loggers")
+def test_fault_42_a_tagging_that_is_stopped_says_what_is_left_and_resumes(tmp_path, trained, capsys, number):
+    texts = [row["text"] for row in make_rows(30)]
+    path = write_rows(tmp_path / "in.txt", [{"text": text} for text in texts])
+
+    def stopped(*args, **kwargs):
+        yield from islice(read_rows(path), 25)
+        os.kill(os.getpid(), number)
+
+    command = ["tag", "--model", trained, "--input", path, "--output", tmp_path / "out.csv", "--window", 10]
+    command = list(map(str, command))
+    with mock.patch("hf_rnn_multilabel.cli.tag.read_rows", stopped):
+        assert main(command) == (130 if number == signal.SIGINT else 143)
+    err = capsys.readouterr().err
+    assert "The first 20 rows are done" in err and "with `--resume`" in err and "stopped" in err
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.txt", "out.csv.partial"]
+    assert main([*command, "--resume"]) == 0
+    assert [row["text"] for row in read_rows(tmp_path / "out.csv")] == texts
+
+
+def test_a_tagging_is_known_by_its_models_and_settings(tmp_path, trained):
+    shutil.copytree(trained, tmp_path / "copy")
+    known = tagging_identity([trained], window=10)
+    assert tagging_identity([tmp_path / "copy"], window=10) == known != tagging_identity([trained], window=11)
+    (tmp_path / "copy" / "README.md").write_text("another card")
+    assert tagging_identity([tmp_path / "copy"], window=10) == known
+    config = json.loads((tmp_path / "copy" / "config.json").read_text())
+    (tmp_path / "copy" / "config.json").write_text(json.dumps(config | {"thresholds": 0.4}))
+    assert tagging_identity([tmp_path / "copy"], window=10) != known
 
 
 def test_a_semicolon_file_in_another_encoding_is_tagged(tmp_path, trained, tags):

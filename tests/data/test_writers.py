@@ -1,4 +1,4 @@
-"""An output file has the format of its name, is whole or not there, and is never an input."""
+"""An output file has the format of its name."""
 
 import csv
 import datetime
@@ -6,17 +6,13 @@ import gzip
 import io
 import json
 import os
-import signal
-import stat
-import subprocess
 import sys
-import textwrap
 from unittest import mock
 
 import numpy as np
 import pytest
 
-from hf_rnn_multilabel.data import files, open_output, read_rows, writers
+from hf_rnn_multilabel.data import files, open_output, read_rows
 
 
 NAN = float("nan")
@@ -143,85 +139,6 @@ def test_rows_go_to_stdout_as_utf_8_whatever_the_locale(capsysbinary):
         write("-", [{"text": "ü"}])
         print("more")
     assert stdout.getvalue() == '{"text": "ü"}\nmore\n'
-
-
-# Whole or not there
-
-
-def test_fault_31_an_input_is_refused_by_whatever_name(tmp_path):
-    path = tmp_path / "in.jsonl"
-    path.write_text('{"text": "a"}\n')
-    os.link(path, tmp_path / "hard.jsonl")
-    os.symlink(path, tmp_path / "soft.jsonl")
-    for name in ("in.jsonl", "hard.jsonl", "soft.jsonl", "../" + tmp_path.name + "/in.jsonl"):
-        with pytest.raises(ValueError, match=r"is the input '.*in\.jsonl'"):
-            write(tmp_path / name, inputs=["nowhere.jsonl", path])
-        with open(path) as stdin, mock.patch.object(sys, "stdin", stdin), pytest.raises(ValueError, match="input '-'"):
-            write(tmp_path / name, inputs=["-"])
-    assert path.read_text() == '{"text": "a"}\n'
-    with mock.patch.object(sys, "stdin", io.StringIO()):
-        assert write(tmp_path / "other.jsonl", inputs=["-", path]) == 2
-
-
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json.gz", "a.csv", "a.parquet"])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_fault_31_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, name, error):
-    (tmp_path / name).write_text("yesterday")
-    with pytest.raises(error), open_output(tmp_path / name) as output:
-        for _ in range(5000):
-            output.write(ROWS[0])
-        assert (tmp_path / name).read_text() == "yesterday"
-        raise error
-    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_text() == "yesterday"
-
-
-def test_fault_31_a_killed_run_leaves_the_old_file(tmp_path):
-    (tmp_path / "a.jsonl").write_text("yesterday")
-    code = """
-        import sys
-        from hf_rnn_multilabel.data import open_output
-        with open_output(sys.argv[1]) as output:
-            for number in range(10_000):
-                output.write({"text": "a" * 100})
-            print("now", flush=True)
-            sys.stdin.read()
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "a.jsonl")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
-        assert run.stdout.readline() == b"now\n"
-        run.send_signal(signal.SIGKILL)
-    assert (tmp_path / "a.jsonl").read_text() == "yesterday"
-
-
-def test_a_full_disk_leaves_the_old_file(tmp_path):
-    (tmp_path / "a.jsonl").write_text("yesterday")
-    with mock.patch.object(writers.os, "fsync", side_effect=OSError(28, "full")), pytest.raises(OSError, match="full"):
-        write(tmp_path / "a.jsonl")
-    assert os.listdir(tmp_path) == ["a.jsonl"] and (tmp_path / "a.jsonl").read_text() == "yesterday"
-
-
-def test_links_modes_and_the_users_mask_are_kept(tmp_path):
-    (tmp_path / "real.jsonl").write_text("old")
-    (tmp_path / "real.jsonl").chmod(0o640)
-    os.symlink("real.jsonl", tmp_path / "link.jsonl")
-    write(tmp_path / "link.jsonl")
-    assert os.path.islink(tmp_path / "link.jsonl") and len(list(read_rows(tmp_path / "real.jsonl"))) == 2
-    assert stat.S_IMODE((tmp_path / "real.jsonl").stat().st_mode) == 0o640
-    mask = os.umask(0o027)
-    try:
-        write(tmp_path / "new.jsonl")
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "new.jsonl").stat().st_mode) == 0o640
-
-
-def test_places_that_cannot_be_written_are_told_before_a_row_is(tmp_path):
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ValueError, match="is a folder"):
-        write(tmp_path / "folder.csv")
-    with pytest.raises(FileNotFoundError, match=r"No folder '.*nowhere'"):
-        write(tmp_path / "nowhere" / "a.csv")
-    assert write("/dev/null", file_format="jsonl") == 2
 
 
 @pytest.mark.parametrize("field", ["\r", "a\rb", "a\r", "\r\n", "\n\r"])

@@ -3,6 +3,7 @@
 import functools
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from unittest import mock
@@ -309,12 +310,11 @@ def test_fault_41_what_killed_exports_left_is_removed_and_the_export_that_was_th
     tmp_path, no_graph, monkeypatch, exported, tokenizer
 ):
     model, folder = exported("lstm", True, 2)
-    for name in ("before it was moved", "between the moves"):
-        (tmp_path / f".onnx.export-{name}" / "new").mkdir(parents=True)
-        (tmp_path / f".onnx.export-{name}" / "lock").touch()
-    shutil.copytree(folder, tmp_path / ".onnx.export-between the moves" / "old")
-    monkeypatch.setattr(export, "_copy_tokenizer", mock.Mock(side_effect=OSError("no space left")))
-    with pytest.raises(OSError, match="no space left"):
+    (tmp_path / "onnx.partial" / "new").mkdir(parents=True)
+    (tmp_path / "onnx.partial" / "lock").touch()
+    shutil.copytree(folder, tmp_path / "onnx.partial" / "old")  # killed between the moves
+    monkeypatch.setattr(export, "_copy_tokenizer", mock.Mock(side_effect=ValueError("no such tokenizer")))
+    with pytest.raises(ValueError, match="no such tokenizer"):
         export_onnx(model, tokenizer, tmp_path / "onnx")
     assert names_in(tmp_path) == ["onnx"]
     assert (tmp_path / "onnx" / "model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
@@ -322,10 +322,26 @@ def test_fault_41_what_killed_exports_left_is_removed_and_the_export_that_was_th
 
 def test_fault_41_an_export_that_is_under_way_is_left_alone(tmp_path, no_graph, exported, tokenizer):
     model, _ = exported("lstm", True, 2)
-    (tmp_path / ".onnx.export-other").mkdir()
-    with FileLock(tmp_path / ".onnx.export-other" / "lock"):
+    (tmp_path / "onnx.partial").mkdir()
+    with (
+        FileLock(tmp_path / "onnx.partial" / "lock"),
+        pytest.raises(BlockingIOError, match=r"Another run is exporting to '.*onnx'"),
+    ):
         export_onnx(model, tokenizer, tmp_path / "onnx")
-    assert names_in(tmp_path) == [".onnx.export-other", "onnx"]
+    assert names_in(tmp_path) == ["onnx.partial"]
+
+
+def test_names_and_orders_in_the_graph_are_the_same_in_every_process(exported):
+    graph = onnx.load(exported("lstm", True, 2)[1] / "model.onnx").graph
+    assert [node.name for node in graph.node if not re.fullmatch(r"node_\d+", node.name)] == []
+    computed = [name for node in graph.node for name in node.output if name not in ("logits", "")]
+    assert [name for name in computed if not re.fullmatch(r"value_\d+", name)] == []
+    (loop,) = (node for node in graph.node if node.op_type == "Loop")
+    body = next(attribute.g for attribute in loop.attribute if attribute.name == "body")
+    assert [value.name for value in body.input[2:]] == ["loop_0_carried_0", "loop_0_carried_1"]
+    # An index, and the sequence of what was summed.
+    (insert,) = (node for node in body.node if node.op_type == "SequenceInsert")
+    assert insert.input[0] == "loop_0_carried_1" and insert.output[0] == body.output[2].name
 
 
 def test_a_folder_with_anything_else_in_it_is_not_touched(tmp_path, exported, tokenizer):

@@ -6,23 +6,10 @@ from pathlib import Path
 import pytest
 from helpers import are_equal, run_train, weights_of
 
-from hf_rnn_multilabel.training.folder import PARTIAL, last_checkpoint, run_folder
+from hf_rnn_multilabel.hub.partial import PARTIAL
+from hf_rnn_multilabel.training.folder import run_folder
 from hf_rnn_multilabel.training.identity import identity
 from hf_rnn_multilabel.training.recipe import Recipe
-
-
-@pytest.mark.parametrize("state", [None, "", '{"epoch": 2.0, "global'], ids=["none", "empty", "cut"])
-def test_a_half_written_checkpoint_is_passed_over(tmp_path, state):
-    for step in (8, 16, 120):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-    if state is not None:
-        (tmp_path / "checkpoint-120" / "trainer_state.json").write_text(state)
-    assert last_checkpoint(tmp_path) is None
-    for step in (8, 16):
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-16")
-    (tmp_path / "checkpoint-8" / "raw_weights.safetensors").touch()
-    assert last_checkpoint(tmp_path, averages_weights=True) == str(tmp_path / "checkpoint-8")
 
 
 def test_a_result_is_there_at_once_and_nothing_else_is_left(tmp_path):

@@ -115,20 +115,31 @@ def test_a_vocabulary_that_is_not_pruned_reads_words_that_train_lacks(bert, enco
     assert len(make_vocabulary(recipe, ["a lamp"], 256).tokenizer) == len(pruned.tokenizer)
 
 
-def test_a_vocabulary_with_gaps_is_made_to_count_from_zero(tmp_path, bert, encoding):
+@pytest.fixture
+def bert_with_gaps(tmp_path, bert):
+    """A model with an id that no token has."""
     shutil.copytree(bert, tmp_path / "bert")
     path = tmp_path / "bert" / "tokenizer.json"
     state = json.loads(path.read_text())
     vocabulary = state["model"]["vocab"]
-    last = max(vocabulary, key=vocabulary.get)
     size = len(vocabulary)
-    vocabulary[last] += 1
+    vocabulary[max(vocabulary, key=vocabulary.get)] += 1
     path.write_text(json.dumps(state))
     bigger = BertModel.from_pretrained(bert)
     bigger.resize_token_embeddings(size + 1)
     bigger.save_pretrained(tmp_path / "bert")
-    tokenizer, model = start({"embeddings_from": str(tmp_path / "bert")}, encoding)
+    return str(tmp_path / "bert")
+
+
+@pytest.mark.parametrize("setting", ["embeddings_from", "tokenizer_name"])
+def test_fault_18_a_vocabulary_with_gaps_is_made_to_count_from_zero(bert_with_gaps, encoding, setting):
+    tokenizer, model = start({setting: bert_with_gaps}, encoding)
     assert max(tokenizer.get_vocab().values()) < len(tokenizer) == model.config.vocab_size
+
+
+def test_fault_18_a_vocabulary_with_gaps_is_not_kept_whole(bert_with_gaps, encoding):
+    with pytest.raises(ValueError, match=r"`prune_vocabulary=False` .* gaps: \d+ tokens go up to the id \d+"):
+        start({"embeddings_from": bert_with_gaps, "prune_vocabulary": False}, encoding)
 
 
 def test_a_file_of_word_vectors_is_told_from_a_model(tmp_path, bert):

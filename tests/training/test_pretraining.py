@@ -24,8 +24,8 @@ from transformers.utils import logging
 
 from hf_rnn_multilabel import RnnMultilabelConfig, RnnMultilabelForMaskedLM, RnnMultilabelModel, pretrain_encoder
 from hf_rnn_multilabel.data import encode_labels, prune_tokenizer, train_tokenizer
+from hf_rnn_multilabel.hub.partial import PARTIAL
 from hf_rnn_multilabel.hub.run_info import PretrainingInfo, RunInfo
-from hf_rnn_multilabel.training.folder import PARTIAL
 from hf_rnn_multilabel.training.initialization import make_tagger, make_vocabulary
 from hf_rnn_multilabel.training.pretraining import (
     PretrainingRecipe,

@@ -8,8 +8,8 @@ import torch
 from helpers import SHORT, run, run_train
 from transformers import AutoConfig, AutoModel, BertModel
 
+from hf_rnn_multilabel.hub.partial import PARTIAL
 from hf_rnn_multilabel.training import steps
-from hf_rnn_multilabel.training.folder import PARTIAL
 
 
 def test_the_best_settings_of_a_search_on_validation_are_trained_with(

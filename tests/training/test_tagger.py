@@ -28,8 +28,8 @@ from hf_rnn_multilabel import RnnMultilabelForSequenceClassification, RnnMultila
 from hf_rnn_multilabel.data.raw_rows import DEMO
 from hf_rnn_multilabel.evaluation import decision_metrics, linear_scores, per_label_metrics
 from hf_rnn_multilabel.hub.model_card import build_card
+from hf_rnn_multilabel.hub.partial import PARTIAL
 from hf_rnn_multilabel.hub.run_info import RunInfo
-from hf_rnn_multilabel.training.folder import PARTIAL, last_checkpoint
 
 
 COMMAND = [sys.executable, "-m", "hf_rnn_multilabel.cli.main"]
@@ -247,7 +247,8 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(tmp_path, train
     partial = tmp_path / f"killed{PARTIAL}"
     with open(tmp_path / "log", "w") as log:
         child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log)
-        while child.poll() is None and last_checkpoint(partial, bool(more)) is None:
+        last = "raw_weights.safetensors" if more else "trainer_state.json"
+        while child.poll() is None and not list(partial.glob(f"checkpoint-*/{last}")):
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
         child.wait()

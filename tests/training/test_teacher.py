@@ -25,11 +25,11 @@ from scipy.special import expit
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig, XLMRobertaConfig
 
 from hf_rnn_multilabel.data import DataArguments, load_data
+from hf_rnn_multilabel.hub.partial import PARTIAL
 from hf_rnn_multilabel.hub.run_info import RunInfo
 from hf_rnn_multilabel.training import steps
 from hf_rnn_multilabel.training import teacher as module
 from hf_rnn_multilabel.training.distillation import label_order
-from hf_rnn_multilabel.training.folder import PARTIAL
 from hf_rnn_multilabel.training.recipe import Recipe
 from hf_rnn_multilabel.training.teacher import LOGITS, DistillationArguments, fine_tune, start_from_frequencies
 

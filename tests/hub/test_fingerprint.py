@@ -1,0 +1,25 @@
+"""One run is told from another, and what differs is said."""
+
+from hf_rnn_multilabel.hub.fingerprint import differences, digest, digest_files
+
+
+def test_a_digest_tells_where_a_part_ends():
+    assert digest([b"ab", b"c"]) != digest([b"a", b"bc"]) != digest([b"abc"])
+    assert digest([]) == digest(iter([]))
+
+
+def test_files_are_known_by_their_contents_and_names(tmp_path):
+    for name, text in {"a": "1", "b": "1", "c": "2"}.items():
+        (tmp_path / name).write_text(text)
+    a, b, c = (digest_files([tmp_path / name]) for name in "abc")
+    assert len({a, b, c}) == 3
+    assert digest_files([tmp_path / "a"], with_names=False) == digest_files([tmp_path / "b"], with_names=False)
+
+
+def test_what_differs_is_named_with_both_values():
+    earlier = {"texts": {"train": "1a"}, "settings": {"seed": 1, "path": "x" * 90 + "a"}}
+    now = {"texts": {"train": "1a"}, "settings": {"seed": 2, "path": "x" * 90 + "b", "new": None}}
+    path, seed = differences(earlier, now)
+    assert seed == "settings.seed was 1, is 2"
+    assert path.startswith("settings.path was ") and 'xa", is' in path and path.endswith('xb"') and len(path) < 160
+    assert differences(now, now) == []
