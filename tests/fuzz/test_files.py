@@ -129,6 +129,8 @@ def naive_rows(
     data: bytes, suffix: str, compression: str, text_column: str | None = "text", delimiter=None, encoding=None
 ):
     """The rows of a file, or an exception."""
+    if compression == ".bz2" and not data:
+        raise BadFileError("an archive without a beginning")
     data = DECOMPRESSORS[compression](data)
     if suffix == "parquet":
         table = pq.read_table(pa.BufferReader(data))
