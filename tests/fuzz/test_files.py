@@ -169,7 +169,11 @@ def tables(draw, suffix: str):
     if suffix == "txt":
         return [{"text": re.sub("[\r\n]", "", text)} for text in draw(st.lists(CELL, max_size=6))]
     others = draw(
-        st.lists(cells.filter(lambda name: name not in ("", "text", "predicted_labels")), max_size=2, unique=True)
+        st.lists(
+            cells.filter(lambda name: "\0" not in name and name not in ("", "text", "predicted_labels")),
+            max_size=2,
+            unique=True,
+        )
     )
     kinds = {"text": cells}
     for name in others:
