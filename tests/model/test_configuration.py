@@ -387,10 +387,10 @@ def test_a_wrong_value_that_is_set_later_is_not_saved(tmp_path):
 )
 def test_fault_19_what_is_no_map_from_indices_to_names_is_refused_whenever_it_is_set(labels):
     config = RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3})
-    with pytest.raises(ValueError, match="`id2label`"):
+    with pytest.raises((StrictDataclassError, ValueError), match="id2label"):
         config.id2label = labels
     assert config.label_thresholds == [0.5, 0.3, 0.5]
-    with pytest.raises(ValueError, match="`id2label`"):
+    with pytest.raises((StrictDataclassError, ValueError), match="id2label"):
         RnnMultilabelConfig(id2label=labels)
 
 
@@ -398,7 +398,7 @@ def test_fault_19_what_is_no_map_from_indices_to_names_is_refused_whenever_it_is
     ("field", "value"), [("num_labels", 0), ("num_labels", {}), ("num_labels", 1.5), ("label2id", ["art"])]
 )
 def test_a_wrong_number_of_labels_and_a_wrong_map_of_names_are_refused(field, value):
-    with pytest.raises(ValueError, match=f"`{field}` is"):
+    with pytest.raises((StrictDataclassError, ValueError), match=field):
         RnnMultilabelConfig(**{field: value})
 
 
