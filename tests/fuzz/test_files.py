@@ -316,7 +316,8 @@ def test_a_damaged_file_gives_the_rows_of_a_naive_reader_or_an_error(folder, fil
     expected = expected_of(data, suffix, compression, given)
     if isinstance(found, Refusal):
         is_one_field = suffix in ("csv", "tsv") and "is one field" in found
-        holds_zeros = "zero bytes" in found
+        # A naive reader does not look at what a parquet file or its head says of itself.
+        holds_zeros = "zero bytes" in found or "by its own count" in found
         assert isinstance(expected, Exception) or is_one_field or holds_zeros, (found, expected)
     else:
         assert not isinstance(expected, Exception), (found, expected)
