@@ -395,7 +395,16 @@ def test_fault_19_what_is_no_map_from_indices_to_names_is_refused_whenever_it_is
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("num_labels", 0), ("num_labels", {}), ("num_labels", 1.5), ("label2id", ["art"])]
+    ("field", "value"),
+    [
+        ("num_labels", 0),
+        ("num_labels", {}),
+        ("num_labels", 1.5),
+        ("label2id", ["art"]),
+        ("label2id", {"a": []}),
+        ("label2id", {"a": 0, "b": 0}),
+        ("pad_token_id", -1),
+    ],
 )
 def test_a_wrong_number_of_labels_and_a_wrong_map_of_names_are_refused(field, value):
     with pytest.raises((StrictDataclassError, ValueError), match=field):
