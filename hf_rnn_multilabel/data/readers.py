@@ -218,8 +218,8 @@ def read_parquet(path: PathLike, compression: str = "", columns: list[str] | Non
                 yield pa.Table.from_batches([batch])
             if rows != parquet.metadata.num_rows and chosen != []:
                 raise ValueError(
-                    f"{os.fspath(path)!r} holds {rows:,} rows, and {parquet.metadata.num_rows:,} by its own count; is it "
-                    "whole?"
+                    f"{os.fspath(path)!r} holds {rows:,} rows, and {parquet.metadata.num_rows:,} by its own count; "
+                    "is it whole?"
                 )
         except (pa.ArrowException, UnicodeDecodeError, *DAMAGED) as error:
             raise ValueError(f"Cannot read {os.fspath(path)!r} as parquet: {error}") from error

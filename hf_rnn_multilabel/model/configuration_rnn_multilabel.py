@@ -231,7 +231,7 @@ class RnnMultilabelConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0.")
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
-                f"`pad_token_id` is {self.pad_token_id}; it must be from 0 to {self.vocab_size - 1}, below `vocab_size`."
+                f"`pad_token_id` is {self.pad_token_id}; it must be from 0 to `vocab_size` - 1, {self.vocab_size - 1}."
             )
         if not 0 <= self.initializer_range < math.inf:
             raise ValueError(f"`initializer_range` is {self.initializer_range}; it must be a number, at least 0.")
