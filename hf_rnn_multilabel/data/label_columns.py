@@ -107,7 +107,9 @@ def read_labels(splits: dict[str, Dataset], request: LabelRequest) -> ReadLabels
 
 
 def _binary(values: Column, blank: BlankLabel) -> np.ndarray:
-    filled = pc.fill_null(values.cast(pa.float32(), safe=False), IGNORED if blank == "ignored" else 0.0)
+    # In float32, a score of 1e-50 would be a 0.
+    precision = pa.float64() if values.type == pa.float64() else pa.float32()
+    filled = pc.fill_null(values.cast(precision, safe=False), IGNORED if blank == "ignored" else 0.0)
     return filled.to_numpy()
 
 
@@ -135,7 +137,7 @@ def _numbers(strings: Column, column: str, split: str, request: LabelRequest) ->
             row = pc.index(strings, text).as_py()
             held = f"{text!r:.80} in row {request.origin.number(split, row)}"
             raise _not_binary(column, split, held, request) from None
-    return pa.chunked_array([pa.array(numbers, pa.float32()).take(pc.index_in(strings, distinct).combine_chunks())])
+    return pa.chunked_array([pa.array(numbers, pa.float64()).take(pc.index_in(strings, distinct).combine_chunks())])
 
 
 def _not_binary(column: str, split: str, held: object, request: LabelRequest) -> ValueError:

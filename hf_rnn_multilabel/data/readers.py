@@ -211,9 +211,16 @@ def read_parquet(path: PathLike, compression: str = "", columns: list[str] | Non
             names = parquet.schema_arrow.names
             check_header(names, path)
             chosen = None if columns is None else [name for name in names if name in columns]
+            rows = 0
             for batch in parquet.iter_batches(PARQUET_ROWS, columns=chosen):
                 batch.validate(full=True)  # bytes that are no UTF-8 too
+                rows += len(batch)
                 yield pa.Table.from_batches([batch])
+            if rows != parquet.metadata.num_rows and chosen != []:
+                raise ValueError(
+                    f"{os.fspath(path)!r} holds {rows:,} rows, and {parquet.metadata.num_rows:,} by its own count; "
+                    "is it whole?"
+                )
         except (pa.ArrowException, UnicodeDecodeError, *DAMAGED) as error:
             raise ValueError(f"Cannot read {os.fspath(path)!r} as parquet: {error}") from error
         finally:

@@ -8,21 +8,18 @@ from numpy.typing import ArrayLike, NDArray
 from ..model.losses import IGNORED
 
 
-def check_entries(
-    scores: ArrayLike, labels: ArrayLike, label_names: Sequence[str] | None = None
-) -> tuple[NDArray, NDArray]:
+def check_entries(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     """Check that scores are probabilities and labels are 0, 1 or ignored.
 
     Args:
         scores: (rows, labels) probabilities.
         labels: (rows, labels) 0 or 1, -100 where ignored.
-        label_names: the labels in the order of the columns, where they are needed.
 
     Returns:
         The scores in their own precision and the labels, both (rows, labels). Scores of integers are float64.
 
     Raises:
-        ValueError: for shapes that differ, scores outside [0, 1], other labels, or names that are not one per label.
+        ValueError: for shapes that differ, scores outside [0, 1], or other labels.
     """
     scores, labels = _as_array("scores", scores), _as_array("labels", labels)
     if scores.shape != labels.shape or scores.ndim != 2:
@@ -45,8 +42,17 @@ def check_entries(
         raise ValueError(
             f"`labels` must be 0 or 1, or {IGNORED} where ignored; row {row}, label {label} is {labels[row, label]}."
         )
-    if label_names is not None:
-        _check_names(label_names, scores.shape[1])
+    return scores, labels
+
+
+def check_named_entries(scores: ArrayLike, labels: ArrayLike, label_names: Sequence[str]) -> tuple[NDArray, NDArray]:
+    """Check scores and labels as `check_entries`, and that there is one name per label, in order.
+
+    Raises:
+        ValueError: as `check_entries`, or for names that are not one per label.
+    """
+    scores, labels = check_entries(scores, labels)
+    _check_names(label_names, scores.shape[1])
     return scores, labels
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..model.losses import IGNORED
-from .checks import check_entries, check_positives
+from .checks import check_entries, check_named_entries, check_positives
 from .metrics.multilabel.multilabel import (
     apply_thresholds,
     decision_metrics,
@@ -66,7 +66,7 @@ def evaluate_scores(
         ValueError: for shapes that differ, scores that are no probabilities, other labels, thresholds that are not
             one per label, or rows of which none carries a label.
     """
-    scores, labels = check_entries(scores, labels, label_names)
+    scores, labels = check_named_entries(scores, labels, label_names)
     check_positives(labels, REMEDY)
     limits = _in_order(thresholds, label_names)
     observed, predicted = labels != IGNORED, apply_thresholds(scores, limits)
@@ -114,7 +114,7 @@ def evaluate_all(
     if "validation" not in scores:
         raise ValueError(f"`scores` has the splits {list(scores)}; give 'validation', to tune the thresholds on.")
     for split in scores:
-        check_entries(scores[split], labels[split], label_names)
+        check_named_entries(scores[split], labels[split], label_names)
         check_positives(np.asarray(labels[split]), REMEDY, where=f"`{split}`")
     tuning_rows = scores["validation"], labels["validation"], label_names
     compared: dict[str, Mapping[str, float]] = {"0.5": dict.fromkeys(label_names, 0.5)}

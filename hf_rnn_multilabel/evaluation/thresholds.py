@@ -21,7 +21,7 @@ from scipy.special import expit, softmax
 
 from ..model.losses import IGNORED
 from .calibration import calibrate, log_odds
-from .checks import check_entries, check_positives
+from .checks import check_named_entries, check_positives
 
 
 ThresholdMethod = Literal["global_micro", "global_macro", "per_label", "shrinkage"]
@@ -62,7 +62,7 @@ def tune_thresholds(
         ValueError: for shapes that differ, scores that are no probabilities, other labels, an unknown method, a
             negative `shrinkage`, or rows of which none carries a label.
     """
-    scores, labels = check_entries(scores, labels, label_names)
+    scores, labels = check_named_entries(scores, labels, label_names)
     check_positives(labels, "Give labelled validation rows to tune thresholds on.")
     if method not in get_args(ThresholdMethod):
         raise ValueError(f"`method` is {method!r}; it must be one of {list(get_args(ThresholdMethod))}.")

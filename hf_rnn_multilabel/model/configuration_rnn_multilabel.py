@@ -124,8 +124,11 @@ class RnnMultilabelConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("custom_pipelines", None)
         if self.id2label is None and self.label2id is not None:
-            if not isinstance(self.label2id, dict):
-                raise ValueError(f"`label2id` is {self.label2id!r:.200}; it must be a dict from names to indices.")
+            whole = isinstance(self.label2id, dict) and all(isinstance(i, int | str) for i in self.label2id.values())
+            if not whole or len(set(self.label2id.values())) != len(self.label2id):
+                raise ValueError(
+                    f"`label2id` is {self.label2id!r:.200}; it must be a dict from names to different indices."
+                )
             self.id2label = {index: label for label, index in self.label2id.items()}
             kwargs.pop("num_labels", None)
         super().__post_init__(**kwargs)
@@ -226,6 +229,10 @@ class RnnMultilabelConfig(PreTrainedConfig):
         for name in ("label_correlation_size", "num_bigram_buckets"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least 0.")
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"`pad_token_id` is {self.pad_token_id}; it must be from 0 to `vocab_size` - 1, {self.vocab_size - 1}."
+            )
         if not 0 <= self.initializer_range < math.inf:
             raise ValueError(f"`initializer_range` is {self.initializer_range}; it must be a number, at least 0.")
 

@@ -526,3 +526,11 @@ def test_a_column_to_group_by_that_is_not_there_is_refused():
     rows = Dataset.from_dict({"text": ["a", "b"], "labels": [["x"], ["y"]]})
     with pytest.raises(ValueError, match=r"\['x'\] are not in"):
         encode_labels(rows, group_column="x")
+
+
+@pytest.mark.parametrize("value", [1e-50, 1 + 1e-12, 1 - 1e-12])
+def test_a_score_that_is_0_or_1_in_float32_alone_is_no_label(value):
+    with pytest.raises(ValueError, match="for label 'LABEL_0'; it must be 0, 1"):
+        encode_labels(Dataset.from_dict({"labels": [[value, 0.0], [0.0, 1.0]]}))
+    with pytest.raises(ValueError, match="for label 'red'; it must be 0, 1"):
+        encode_labels(Dataset.from_dict({"red": [str(value), "0"]}), ["red"])

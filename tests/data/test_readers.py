@@ -461,3 +461,13 @@ def test_fault_10_an_encoding_that_is_none_of_text_is_refused(tmp_path, encoding
     path.write_text("text\na\n", encoding="utf-8")
     with pytest.raises(ValueError, match="`encoding` is"):
         list(read_rows(path, encoding=encoding))
+
+
+def test_fault_42_a_parquet_file_with_fewer_rows_than_it_says_is_an_error(tmp_path):
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"text": ["a", "b"]}), path)
+    with (
+        mock.patch.object(parquet.ParquetFile, "iter_batches", return_value=iter([pa.record_batch({"text": ["a"]})])),
+        pytest.raises(ValueError, match=r"rows\.parquet' holds 1 rows, and 2"),
+    ):
+        list(read_rows(path))

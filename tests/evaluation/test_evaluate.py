@@ -204,9 +204,15 @@ def test_rows_of_different_lengths_are_refused_by_name(name, scores, labels):
         tune_thresholds(scores, labels, ["a"])
 
 
-@pytest.mark.parametrize("names", [False, "ab", 3, {"a", "b"}], ids=repr)
+@pytest.mark.parametrize("names", [False, None, "ab", 3, {"a", "b"}], ids=repr)
 def test_label_names_that_are_no_list_are_refused(names):
     with pytest.raises(ValueError, match="`label_names` is"):
         evaluate_scores([[0.1, 0.9]], [[0, 1]], names, 0.5)
     with pytest.raises(ValueError, match="`label_names` is"):
-        per_label_metrics([[0, 1]], [[0, 1]], names if names != {"a", "b"} else 0)
+        tune_thresholds([[0.1, 0.9]], [[0, 1]], names)
+
+
+@pytest.mark.parametrize("names", [False, "ab", 3], ids=repr)
+def test_label_names_of_a_table_that_are_no_list_are_refused(names):
+    with pytest.raises(ValueError, match="`label_names` is"):
+        per_label_metrics([[0, 1]], [[0, 1]], names)

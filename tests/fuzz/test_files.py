@@ -129,6 +129,8 @@ def naive_rows(
     data: bytes, suffix: str, compression: str, text_column: str | None = "text", delimiter=None, encoding=None
 ):
     """The rows of a file, or an exception."""
+    if compression == ".bz2" and not data:
+        raise BadFileError("an archive without a beginning")
     data = DECOMPRESSORS[compression](data)
     if suffix == "parquet":
         table = pq.read_table(pa.BufferReader(data))
@@ -167,7 +169,11 @@ def tables(draw, suffix: str):
     if suffix == "txt":
         return [{"text": re.sub("[\r\n]", "", text)} for text in draw(st.lists(CELL, max_size=6))]
     others = draw(
-        st.lists(cells.filter(lambda name: name not in ("", "text", "predicted_labels")), max_size=2, unique=True)
+        st.lists(
+            cells.filter(lambda name: "\0" not in name and name not in ("", "text", "predicted_labels")),
+            max_size=2,
+            unique=True,
+        )
     )
     kinds = {"text": cells}
     for name in others:
@@ -310,7 +316,8 @@ def test_a_damaged_file_gives_the_rows_of_a_naive_reader_or_an_error(folder, fil
     expected = expected_of(data, suffix, compression, given)
     if isinstance(found, Refusal):
         is_one_field = suffix in ("csv", "tsv") and "is one field" in found
-        holds_zeros = "zero bytes" in found
+        # A naive reader does not look at what a parquet file or its head says of itself.
+        holds_zeros = "zero bytes" in found or "by its own count" in found
         assert isinstance(expected, Exception) or is_one_field or holds_zeros, (found, expected)
     else:
         assert not isinstance(expected, Exception), (found, expected)
@@ -351,7 +358,8 @@ def test_tag_gives_as_many_rows_as_it_was_given_or_leaves_the_output_as_it_was(f
         assert len(tagged) == len(expected)
         for row, before in zip(tagged, expected, strict=True):
             assert row["text"] == before["text"]
-            assert set(row) == {*before, "predicted_labels"} or parts[0] == "parquet"
+            # In a table each row has all columns.
+            assert set(row) >= {*before, "predicted_labels"}
     assert sorted(os.listdir(folder)) == sorted({path.name, output.name, *os.listdir(folder)})
     assert not [name for name in os.listdir(folder) if name.endswith(".part")]
 
@@ -413,7 +421,7 @@ def test_all_rows_of_a_labelled_file_are_trained_on_or_an_error_says_why_not(fol
 @fuzz(
     100,
     argument=strings,
-    name=strings,
+    name=strings.filter(lambda name: name != "-"),  # stdin
     given=st.dictionaries(
         st.sampled_from(["file_format", "delimiter", "encoding", "text_column"]), st.one_of(st.none(), strings)
     ),

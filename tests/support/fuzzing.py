@@ -23,6 +23,7 @@ PACKAGE = str(Path(hf_rnn_multilabel.__file__).parent)
 NAMED = re.compile(r"`[^`]+`|'[^']*'|\"[^\"]*\"|\d")
 MAX_MESSAGE = 4000  # characters
 
+IS_LONG = "FUZZ_EXAMPLES" in os.environ
 inputs: Counter[str] = Counter()
 refusals: Counter[str] = Counter()
 seconds: defaultdict[str, float] = defaultdict(float)
@@ -52,7 +53,7 @@ def fuzz(examples: int, **strategies: st.SearchStrategy) -> Callable:
                 seconds[name] += time.perf_counter() - start
 
         number = int(os.environ.get("FUZZ_EXAMPLES", examples))
-        profile = settings.get_profile("fuzz" if "FUZZ_EXAMPLES" in os.environ else "ci")
+        profile = settings.get_profile("fuzz" if IS_LONG else "ci")
         return settings(profile, max_examples=number)(given(**strategies)(counted))
 
     return decorate
