@@ -19,7 +19,7 @@ from hf_rnn_multilabel.cli.main import COMMANDS
 
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "model_cards/README.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "model_cards/README.md", "docs/faults.md"]
 DOCUMENTS += ["scripts/benchmarks/results/benchmark_quality.md"]
 WRAPPERS = {"export_onnx": "export", "push_to_hub": "push"}
 SCRIPTS = {"benchmark": benchmark.Arguments, "benchmark_quality": benchmark_quality.Arguments}
@@ -110,3 +110,48 @@ def test_every_link_and_path_leads_to_a_file(document):
 def test_every_python_block_is_python(document):
     for block in blocks(document, "python"):
         compile(block, document, "exec")
+
+
+# The faults
+
+FAULTS = "docs/faults.md"
+# What a library or a machine does, which is said.
+SAID = {26: ("fork", "spawn"), 43: ("HF_DATASETS_CACHE", "HF_HOME")}
+# Their tests come with the checks of a run's checkpoints and of vocabularies with gaps.
+PENDING = {18, 37}
+
+
+@cache
+def fault_rows() -> dict[int, list[str]]:
+    """The cells of each row, by its number."""
+    lines = [line for line in read(FAULTS).splitlines() if re.match(r"\| \d+ \|", line)]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert len({row[0] for row in rows}) == len(rows)
+    return {int(row[0]): row for row in rows}
+
+
+@cache
+def fault_tests() -> dict[int, set[str]]:
+    """The files with tests of each fault, by its number."""
+    found: dict[int, set[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for numbers in re.findall(r"^def test_fault((?:_\d\d)+)_", path.read_text(encoding="utf-8"), re.MULTILINE):
+            for number in numbers.split("_")[1:]:
+                found.setdefault(int(number), set()).add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_each_fault_has_a_row_and_each_row_a_test():
+    assert list(fault_rows()) == list(range(1, 44))
+    assert all(len(row) == 6 and row[1] and row[2] and row[3] for row in fault_rows().values())
+    tested = fault_tests().keys()
+    assert not tested - fault_rows().keys()
+    assert fault_rows().keys() - tested <= SAID.keys() | PENDING
+
+
+@pytest.mark.parametrize("number", range(1, 44))
+def test_the_file_that_a_row_names_has_a_test_of_it(number):
+    if number in SAID:
+        assert all(word in read(FAULTS) for word in SAID[number])
+    elif number not in PENDING:
+        assert fault_rows()[number][5] in fault_tests()[number]

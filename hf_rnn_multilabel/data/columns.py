@@ -87,7 +87,7 @@ def arrow_column(rows: Dataset, column: str) -> Column:
 
 
 def group_rows(rows: Dataset, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the different values of a column in the order in which they first occur.
+    """Numbers the different values of a column in the order in which they first occur; see `text_digests`.
 
     Args:
         rows: The rows.
@@ -107,12 +107,19 @@ def group_rows(rows: Dataset, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def text_digests(rows: Dataset, column: str) -> list[bytes]:
-    """A digest of each value of a column, since the texts of a large file do not fit in memory."""
+    """A digest of each value of a column, since the texts of a large file do not fit in memory.
+
+    Texts that differ only in their white space have the same.
+    """
     return [
-        hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        hashlib.blake2b(repr(_without_spaces(value)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         for table in rows.select_columns([column]).with_format("arrow").iter(1000)
         for value in table[column].to_pylist()
     ]
+
+
+def _without_spaces(value: object) -> object:
+    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def is_binary(rows: Dataset, column: str) -> bool:

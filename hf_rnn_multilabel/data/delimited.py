@@ -15,6 +15,7 @@ Row: TypeAlias = dict[str, Any]
 Fields: TypeAlias = tuple[int, list[str]]
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+SPACED = ' "'
 MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
 
 
@@ -73,7 +74,7 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
 
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
     reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
-    start, columns, row, suspicious = 1, 0, 0, False
+    start, columns, row, suspicious, spaced = 1, 0, 0, False, False
     while True:
         try:
             fields = next(reader)
@@ -95,6 +96,9 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
                 "closed.",
                 stacklevel=2,
             )
+        if not spaced and any(field.startswith(SPACED) for field in fields):
+            spaced = True
+            _warn_of_space_before_quote(fields, row, start, path)
         yield start, fields
         columns = columns or len(fields)
         row += bool(fields) or columns == 1
@@ -103,8 +107,19 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
 
 
 def _look_like_rows(lines: list[str], delimiter: str, columns: int) -> bool:
-    """Whether each line of a row that spans several could be a row by itself."""
-    return all(line.count(delimiter) == columns - 1 for line in lines)
+    """Whether each line of a row that spans several could be a row by itself, the first and last with a quotation."""
+    counts = [line.count(delimiter) - columns + 1 for line in lines]
+    inner = counts[1:-1]
+    return not any(inner) and min(counts) >= 0 if inner else not any(counts)
+
+
+def _warn_of_space_before_quote(fields: list[str], row: int, start: int, path: PathLike) -> None:
+    warnings.warn(
+        f"Row {row} (line {start}) of {os.fspath(path)!r} has a space before a quotation mark, so that the mark is "
+        f"text: {next(field for field in fields if field.startswith(SPACED))!r:.80}. Write it right after the "
+        "delimiter, if it is to enclose the field.",
+        stacklevel=4,
+    )
 
 
 def _read_fields(

@@ -14,6 +14,7 @@ from .columns import Origin, group_rows, require_columns, splits_of
 from .files import quoted
 from .label_columns import BlankLabel, Entries, LabelRequest, ReadLabels, read_labels
 from .label_forms import UNDERSTOOD, Form, find_label_column
+from .label_names import check_label_names, normalize_label, similar_labels
 from .splits import label_tally
 from .tables import MAX_MEMORY, temporary_folder
 
@@ -63,6 +64,11 @@ class LabelEncoding:
             sentences.append(
                 f"{len(self.merged):,} labels are written in several ways that look the same and count as one, for "
                 f"example {name!r} as {', '.join(map(ascii, spellings[:3]))}."
+            )
+        if similar := similar_labels(self.label_names):
+            sentences.append(
+                f"{len(similar):,} groups of labels are almost written alike, for example "
+                f"{', '.join(map(repr, similar[0][:3]))}: they count as different ones."
             )
         return sentences
 
@@ -117,7 +123,8 @@ def encode_labels(
 
     - lists of names;
     - lists of ids. `ClassLabel` gives their names; plain integers index `label_names`, and without them a label is
-      named by its id, so that index and id differ where train skips an id;
+      named by its id, so that index and id differ where train skips an id. With such names as `label_names`, ids are
+      names again, and an error where they could be either;
     - multi-hot lists of booleans, floats or integers, named by `label_names`, else LABEL_0, LABEL_1, ... A None
       or -100 among them is an ignored label. Integers are multi-hot where all lists that are not empty, of all
       splits, have one length above 1 and hold only 0 and 1 (None, -100); they are ids otherwise, as [0] and [1] are;
@@ -125,9 +132,11 @@ def encode_labels(
     - one name, `ClassLabel` or id per row, where each row has one label. Strings that may hold several labels and
       integers that may be one 0/1 label are errors, not guesses.
 
-    A list as `label_column` means one 0/1 column per label, of numbers or of strings that spell them. A row of None,
-    an empty list or an empty string has no label. Names that look the same, since they differ in white space, in
-    characters without width or in the Unicode form, are one label. The label column is removed, all others are kept.
+    A list as `label_column` means one 0/1 column per label, of numbers or of strings that spell them; a string
+    that is blank, NaN, NA or null is a None. With `label_names` too, columns that are called as the labels are taken
+    by name, and others in their order. A row of None, an empty list or an empty string has no label. Names that look
+    the same, since they differ in white space, in characters without width or in the Unicode form, are one label. The
+    label column is removed, all others are kept.
 
     Args:
         dataset: Rows, or splits of which one is "train"; a single `Dataset` counts as "train".
@@ -191,10 +200,12 @@ def understand_labels(
     origin = Origin(files or {})
     require_columns(splits, [*columns, *([] if group_column is None else [group_column])], origin)
     _refuse_other_labels(splits, columns, origin)
+    if not isinstance(label_column, str) and label_names is not None:
+        label_column = _by_name(columns, check_label_names(label_names))
 
     labels = read_labels(splits, LabelRequest(label_column, label_names, separator, blank_label, origin))
     if labels.unknown and unknown_labels == "error":
-        raise ValueError(_unknown_message(labels.unknown, has_names=label_names is not None))
+        raise ValueError(_unknown_message(labels.unknown, None if label_names is None else labels.names))
     grouped: dict[str, int] = {}
     selected: dict[str, np.ndarray] = {}
     if group_column is not None:
@@ -238,6 +249,26 @@ def _refuse_other_labels(splits: dict[str, Dataset], columns: list[str], origin:
             )
 
 
+def _by_name(columns: list[str], names: list[str]) -> list[str]:
+    """The columns in the order of the labels that they are called as; as they are where no one is called as a label.
+
+    Raises:
+        ValueError: Some are and others are not, or a label has no column.
+    """
+    called = {normalize_label(column): column for column in columns}
+    keys = [normalize_label(name) for name in names]
+    if not called.keys() & set(keys):
+        return columns
+    missing = [name for name, key in zip(names, keys, strict=True) if key not in called]
+    others = [column for key, column in called.items() if key not in set(keys)]
+    if missing or others:
+        raise ValueError(
+            f"`label_column` has {quoted(columns)} for the labels {quoted(names)}: no column for {quoted(missing)}, "
+            f"and no label for {quoted(others)}. Name one column per label, each with the label's name."
+        )
+    return [called[key] for key in keys]
+
+
 def _refuse_nowhere_absent(
     labels: ReadLabels, sizes: dict[str, int], tallies: dict[str, tuple[np.ndarray, np.ndarray]], origin: Origin
 ) -> None:
@@ -279,11 +310,11 @@ def _group(
     return rows_of_groups, replace(labels, entries=entries), selected
 
 
-def _unknown_message(unknown: dict[str, dict[str, int]], has_names: bool) -> str:
+def _unknown_message(unknown: dict[str, dict[str, int]], names: list[str] | None) -> str:
     counts = "; ".join(f"{len(labels)} in {split!r}: {quoted(labels)}" for split, labels in unknown.items())
-    where = "`label_names`" if has_names else "the train split"
+    where = "the train split" if names is None else f"`label_names`, {quoted(names)}"
     return (
-        f"Labels are not in {where}, {counts}. Pass all labels as `label_names`, or leave these out with "
+        f"Labels are not in {where}: {counts}. Pass all labels as `label_names`, or leave these out with "
         '`unknown_labels="drop"`.'
     )
 

@@ -30,6 +30,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# What files of other kinds begin with.
+OTHERS = {b"\x1f\x8b": "compressed by gzip", b"PK": "a zip archive or a spreadsheet", b"PAR1": "parquet"}
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -122,7 +124,8 @@ def open_text(path: PathLike, compression: str = "", encoding: str | None = None
         encoding: By default that of the byte-order mark, or UTF-8.
 
     Raises:
-        ValueError: The encoding does not exist, or the text has zero bytes, as UTF-16 without a mark has.
+        ValueError: The encoding does not exist or is not that of the byte-order mark, or the text has zero bytes, as
+            UTF-16 without a mark has.
     """
     with open_bytes(path, compression) as file:
         codec = _find_encoding(file, path, compression, encoding)
@@ -154,12 +157,21 @@ def _find_encoding(file: BinaryIO, path: PathLike, compression: str, encoding: s
         raise ValueError(f"Cannot read {os.fspath(path)!r}: {error}; its name says {compression}.") from error
     marked = next((codec for mark, codec in MARKS if head.startswith(mark)), None)
     if encoding is None and marked is None and b"\0" in head:
+        is_in = next((name for mark, name in OTHERS.items() if head.startswith(mark)), None)
+        if is_in is not None:
+            raise ValueError(
+                f"{os.fspath(path)!r} is {is_in}, and no text; give it a name that says so, or unpack it."
+            )
         raise ValueError(
             f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
             "utf-16-le, or its `file_format` if it is a parquet file."
         )
-    codec = encoding or marked or "utf-8"
-    return "utf-8-sig" if codec == "utf-8" and marked == "utf-8-sig" else codec
+    if encoding is not None and marked is not None and not encoding.startswith(marked.removesuffix("-sig")):
+        raise ValueError(
+            f"`encoding` is {encoding!r}, but {os.fspath(path)!r} begins with the byte-order mark of "
+            f"{marked.removesuffix('-sig')}; leave it out."
+        )
+    return marked or encoding or "utf-8"
 
 
 def read_lines(file: io.TextIOWrapper, path: PathLike) -> Iterator[str]:

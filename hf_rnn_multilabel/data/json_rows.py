@@ -31,32 +31,43 @@ def read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
         try:
             value = DECODER.decode(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"Row {row} (line {number}) of {os.fspath(path)!r} is no JSON: {error}.") from error
+            is_list = " If the file is one list of objects, its format is json." if line.lstrip()[:1] == "[" else ""
+            where = f"Row {row} (line {number}) of {os.fspath(path)!r}"
+            raise ValueError(f"{where} is no JSON: {error}.{is_list}") from error
         yield _checked(value, line, path, row, number)
 
 
 def read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
     """Yields the objects of a list, or those that stand one after the other."""
     stream = _JsonStream(file, path)
-    in_list = stream.peek() == "["
-    if in_list:
-        stream.skip()
-        if stream.peek() == "]":
-            return
-    # A list that is cut off ends where a value must be, so that reading it is the error.
-    while in_list or stream.peek():
+    if stream.peek() == "[":
+        yield from _read_list(stream)
+        return
+    while stream.peek():
         value, text = stream.read_value()
         yield _checked(value, text, path, stream.rows)
-        if in_list:
-            separator = stream.peek()
-            if separator == "]":
-                break
-            if separator != ",":
-                raise ValueError(
-                    f"Row {stream.rows} of {os.fspath(path)!r} is followed by {separator or 'the end'!r}; the rows of "
-                    "a list are separated by commas, and ] ends it."
-                )
-            stream.skip()
+
+
+def _read_list(stream: "_JsonStream") -> Iterator[Row]:
+    stream.skip()
+    following = "," if stream.peek() != "]" else "]"
+    if following == "]":
+        stream.skip()
+    while following == ",":
+        value, text = stream.read_value()
+        yield _checked(value, text, stream.path, stream.rows)
+        following = stream.peek()
+        stream.skip()
+    if following != "]":
+        raise ValueError(
+            f"Row {stream.rows} of {os.fspath(stream.path)!r} is followed by {following or 'the end'!r}; the rows of "
+            "a list are separated by commas, and ] ends it. Is the file whole?"
+        )
+    if rest := stream.peek():
+        raise ValueError(
+            f"After the list of {stream.rows:,} rows, {os.fspath(stream.path)!r} has {rest!r}; write all rows as one "
+            "list, or as jsonl."
+        )
 
 
 class _JsonStream:
@@ -125,7 +136,10 @@ def _checked(value: Any, text: str, path: PathLike, row: int, line: int | None =
             f"Row {row}{at} of {os.fspath(path)!r} is {value!r:.80}; a row must be a JSON object. If the file is one "
             "list of objects, its format is json, not jsonl."
         )
-    return replace_surrogates(value) if SURROGATE_ESCAPE.search(text) else value
+    try:
+        return replace_surrogates(value) if SURROGATE_ESCAPE.search(text) else value
+    except ValueError as error:
+        raise ValueError(f"Row {row} of {os.fspath(path)!r} has {error}.") from error
 
 
 def replace_surrogates(value: Any) -> Any:
@@ -133,7 +147,7 @@ def replace_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {replace_surrogates(name): replace_surrogates(item) for name, item in value.items()}
+        return _unique([(replace_surrogates(name), replace_surrogates(item)) for name, item in value.items()])
     if isinstance(value, list | tuple):
         return [replace_surrogates(item) for item in value]
     return value

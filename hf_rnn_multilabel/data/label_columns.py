@@ -12,7 +12,8 @@ from datasets import ClassLabel, Dataset
 
 from ..model.losses import IGNORED
 from .columns import Column, Origin, arrow_column, kind
-from .label_forms import Form, choose_form, feature_of, flat_values, item_of, list_lengths
+from .files import quoted
+from .label_forms import Form, choose_form, distinct_values, feature_of, flat_values, item_of, list_lengths
 from .label_names import check_label_names, normalize_label
 
 
@@ -23,7 +24,7 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 BLOCK = 2**16  # rows of a split that are read at once
 # What a 0/1 column of strings may hold, beside numbers.
-WORDS = {"": None, "false": 0.0, "true": 1.0}
+WORDS = dict.fromkeys(("", "nan", "na", "n/a", "null", "none")) | {"false": 0.0, "true": 1.0}
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _numbers(strings: Column, column: str, split: str, request: LabelRequest) ->
 def _not_binary(column: str, split: str, held: object, request: LabelRequest) -> ValueError:
     return ValueError(
         f"Column {column!r} of {request.origin.split(split)} is {held}, but a list as `label_column` means one 0/1 "
-        f"column per label; for a single column of other labels pass `label_column={column!r}`."
+        f"column per label: write 1 and 0, or leave a field blank as `blank_label` says. For a single column of other "
+        f"labels pass `label_column={column!r}`."
     )
 
 
@@ -203,7 +205,9 @@ def _read_names(
     classes = {
         split: check_label_names(item.names) if isinstance(item, ClassLabel) else None for split, item in items.items()
     }
-    id_names = {split: classes[split] or names for split in values}
+    plain_ids = form == "ids" and not any(classes.values())
+    by_name = plain_ids and names is not None and _are_named_by_id(values, names, request)
+    id_names = {split: classes[split] or (None if by_name else names) for split in values}
     numbers = pa.types.is_integer(flat_values(values["train"].slice(0, 1))[1].type)
     names = names or classes["train"]
     if names is None:
@@ -234,6 +238,22 @@ def _read_names(
             unknown[split] = dict(sorted(others.items()))
     merged = {key: sorted(spellings) for key, spellings in sorted(written.items()) if len(spellings) > 1}
     return ReadLabels(form, names, entries, unknown, merged)
+
+
+def _are_named_by_id(values: dict[str, Column], names: list[str], request: LabelRequest) -> bool:
+    """Whether ids are the names of their labels, as an earlier encoding without names gives them, and not indices."""
+    ids = sorted(distinct_values(values) - {None})
+    are_names, are_indices = {str(index) for index in ids} <= set(names), all(0 <= index < len(names) for index in ids)
+    if are_names and are_indices:
+        example = next((index for index in ids if names[index] != str(index)), None)
+        if example is None:
+            return False
+        raise ValueError(
+            f"Column {request.column!r} holds the id {example}, and `label_names` are numbers too, {quoted(names)}: "
+            f"is it the label {str(example)!r}, or the one of that index, {names[example]!r}? Write the labels as "
+            "strings."
+        )
+    return are_names
 
 
 def _once(rows: np.ndarray, labels: np.ndarray, num_labels: int) -> Entries:

@@ -10,7 +10,7 @@ from datasets import Dataset, LargeList, List, Value
 from ..model.losses import IGNORED
 from .columns import Column, kind
 from .files import quoted
-from .label_names import check_joined, check_separator, check_written, normalize_label
+from .label_names import JOINERS, check_joined, check_separator, check_written, normalize_label
 
 
 Form = Literal["names", "ids", "multi_hot", "columns", "separated"]
@@ -84,10 +84,12 @@ def choose_form(
     if strings:
         _check_strings(column, values, names, separator)
         return "names" if separator is None else "separated"
+    if held == "string" and names is None:
+        check_joined(distinct_values(values) - {None}, column, JOINERS)
     form = IN_LISTS.get(held) if in_list else ONE_PER_ROW.get(held)
     if held == "int" and in_list:
         form = "multi_hot" if _are_multi_hot(values) else "ids"
-    elif held == "int" and (len(names or ()) > 1 or not _distinct(values) <= {0, 1}):
+    elif held == "int" and (len(names or ()) > 1 or not distinct_values(values) <= {0, 1}):
         form = "ids"
     if form is None:
         raise ValueError(
@@ -110,24 +112,26 @@ def _held(column: str, features: dict) -> tuple[str, bool]:
     return held, True in in_lists
 
 
-def _distinct(values: dict[str, Column]) -> set:
+def distinct_values(values: dict[str, Column]) -> set:
     return {value for part in values.values() for value in pc.unique(flat_values(part)[1]).to_pylist()}
 
 
 def _are_multi_hot(lists: dict[str, Column]) -> bool:
     """Whether lists of integers are multi-hot by `INTEGER_RULE`."""
     lengths = {length for part in lists.values() for length in list_lengths(part).tolist()} - {0}
-    return len(lengths) == 1 and lengths != {1} and _distinct(lists) <= {0, 1, IGNORED, None}
+    return len(lengths) == 1 and lengths != {1} and distinct_values(lists) <= {0, 1, IGNORED, None}
 
 
 def _check_strings(column: str, values: dict[str, Column], names: list[str] | None, separator: str | None) -> None:
     """Raises where a string may hold several labels and nothing says whether it does."""
-    strings = sorted(_distinct(values))
+    strings = sorted(distinct_values(values))
     known = {normalize_label(name) for name in names or ()}
     others = [string for string in strings if normalize_label(string) not in {*known, ""}]
     if separator is not None:
         check_separator(strings if others else [], separator, column)
         check_written(others, column, separators="")
+        if names is None:
+            check_joined({part for string in strings for part in string.split(separator)}, column, JOINERS)
     else:
         check_written(others, column)
         if names is None:

@@ -1,5 +1,6 @@
 """Names of labels: one spelling for what looks like one name, and strings that may hold several."""
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -8,9 +9,26 @@ from .files import quoted
 
 
 # Separators of labels that no name of a label should hold.
-SEPARATORS = ",;|\t\n"
-# Characters without width that nobody sees in a name. The joiners are not among them: words of some scripts need them.
-INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+SEPARATORS = ",;|\t\n\uff0c\uff1b\u3001\uff5c"
+# Those by which labels are joined even where lists or another separator hold several.
+JOINERS = SEPARATORS + "#&"
+# Characters that nobody sees in a name: control characters, marks of direction, selectors of a glyph.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufe0e\ufe0f\ufeff\ufff9-\ufffb]"
+    # Flags need their tags.
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+"
+)
+# Words of some scripts, and emoji, need the joiners between their characters.
+LONE_JOINERS = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])")
+ENDS = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+$")
+# Letters and signs that look like a space.
+FILLERS = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")
+DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+# A list or a set as Python, numpy or JSON writes it.
+WRITTEN_LIST = re.compile(r"\[.*\]|\{.*\}|\(\s*['\"].*\)", re.DOTALL)
+# What a file holds where a line break or a tab was written as two characters.
+ESCAPES = (r"\n", r"\t")
 
 
 def normalize_label(name: str) -> str:
@@ -25,7 +43,18 @@ def normalize_label(name: str) -> str:
     Returns:
         The spelling by which names are compared.
     """
-    return unicodedata.normalize("NFC", " ".join(name.translate(INVISIBLE).split()))
+    if not name.isascii() or not name.isprintable():
+        name = INVISIBLE.sub("", unicodedata.normalize("NFC", name.translate(FILLERS)))
+        name = unicodedata.normalize("NFC", LONE_JOINERS.sub("", " ".join(name.split())))
+    return " ".join(name.split())
+
+
+def similar_labels(names: Iterable[str]) -> list[list[str]]:
+    """Groups the names that differ in nothing but capitals, dashes and the width of letters, as a and A do."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[unicodedata.normalize("NFKC", normalize_label(name).translate(DASHES)).casefold()].append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def check_label_names(names: Iterable[str]) -> list[str]:
@@ -35,7 +64,7 @@ def check_label_names(names: Iterable[str]) -> list[str]:
         names: The labels in the order of their indices.
 
     Returns:
-        The labels without white space at their ends.
+        The labels without white space and what has no width at their ends.
 
     Raises:
         ValueError: It is no list, or holds no label, a label that is empty, no string or half a surrogate pair, or
@@ -50,7 +79,7 @@ def check_label_names(names: Iterable[str]) -> list[str]:
             "`label_names` must be a list of different strings that are not empty. It is "
             f"{names!r:.80}, with {quoted(wrong)} wrong and {quoted(twice)} repeated."
         )
-    return [name.strip() for name in labels]
+    return [ENDS.sub("", name) for name in labels]
 
 
 def _is_whole(name: str) -> bool:
@@ -94,7 +123,7 @@ def check_written(strings: Iterable[str], column: str, separators: str = SEPARAT
         separators: Characters that no label should hold.
     """
     for string in map(str.strip, strings):
-        if (string.startswith("[") and string.endswith("]")) or any(character in string for character in separators):
+        if WRITTEN_LIST.fullmatch(string) or any(character in string for character in separators):
             raise ValueError(
                 f"Column {column!r} holds {string!r:.80}: one label or several? If several, say what separates "
                 "them (`separator`, on the command line `--label_separator`). If one, give all labels (`label_names`, "
@@ -102,28 +131,39 @@ def check_written(strings: Iterable[str], column: str, separators: str = SEPARAT
             )
 
 
-def check_joined(strings: Iterable[str], column: str) -> None:
-    """Raises a ValueError where strings seem to be several labels, joined by a character.
+def check_joined(strings: Iterable[str], column: str, separators: str | None = None) -> None:
+    """Raises a ValueError where strings seem to be several labels, joined by a character or a run of them.
 
-    That is where at least half of the strings that hold the character have parts that are all strings of the column.
+    That is where at least half of the strings that hold it have parts that are all strings of the column.
 
     Args:
         strings: All strings of the column.
         column: The column's name.
+        separators: The characters that may join; by default all that are no letters and no digits.
     """
     names = {normalize_label(string) for string in strings} - {""}
     holders: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
-        for character in filter(_separates, sorted(set(name))):
-            holders[character].append(name)
-    for character, held in holders.items():
-        joined = [name for name in held if is_joined(name, character, names)]
+        for joiner in sorted(_joiners(name) if separators is None else set(name).intersection(separators)):
+            holders[joiner].append(name)
+    for joiner, held in holders.items():
+        joined = [name for name in held if is_joined(name, joiner, names)]
         if 2 * len(joined) >= len(held):
+            remedy = (
+                f"pass `separator={joiner!r}` (`--label_separator`)"
+                if separators is None
+                else f"{joiner!r} must not join them: write each by itself"
+            )
             raise ValueError(
                 f"Column {column!r} holds {joined[0]!r:.80}, whose parts are labels too: one label or several? If "
-                f"several, pass `separator={character!r}` (`--label_separator`). If one, give all labels "
-                "(`label_names`, `--label_list`)."
+                f"several, {remedy}. If one, give all labels (`label_names`, `--label_list`)."
             )
+
+
+def _joiners(name: str) -> set[str]:
+    """The characters of a name that may separate, and the runs of them."""
+    runs = {match for match in re.findall(r"[\W_]+", name) if len(match.strip()) > 1}
+    return set(filter(_separates, name)) | {run.strip() for run in runs} | {part for part in ESCAPES if part in name}
 
 
 def _separates(character: str) -> bool:

@@ -10,8 +10,19 @@ from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, DatasetInfo, Features, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    DatasetInfo,
+    DownloadManager,
+    Features,
+    concatenate_datasets,
+    load_dataset,
+    load_dataset_builder,
+    load_from_disk,
+)
 from datasets.exceptions import DatasetGenerationError
+from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 
 from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, resolve_format
 from .label_forms import find_label_column
@@ -26,6 +37,8 @@ Rows: TypeAlias = PathLike | Dataset | Sequence[Mapping[str, Any]] | Any
 Source: TypeAlias = Rows | DatasetDict | Mapping[str, Rows]
 
 SPLITS = ("train", "validation", "test")
+# What a card may say of csv files, and where they are.
+READ_OF_CSV = ("name", "version", "data_dir", "data_files", "description", "sep", "delimiter", "encoding", "features")
 CHUNK = 1000  # rows that become a part of a table at once
 
 
@@ -109,15 +122,42 @@ def load_hub(name: str, config: str | None = None, revision: str | None = None) 
     try:
         if os.path.isdir(name):
             saved = any(os.path.exists(os.path.join(name, file)) for file in ("dataset_dict.json", "state.json"))
-            dataset = load_from_disk(name) if saved else load_dataset(name, config, cache_dir=temporary_folder())
+            dataset = load_from_disk(name) if saved else _load(name, config, cache_dir=temporary_folder())
         else:
-            dataset = load_dataset(name, config, revision=revision)
+            dataset = _load(name, config, revision=revision)
     except DatasetGenerationError as error:
         raise ValueError(
             f"Cannot read the data set {name!r} ({error.__cause__ or error!r}); each of its files must hold rows, all "
-            "with the same columns."
+            "with the same columns. Files that are named, as `train_file`, are read row by row."
         ) from error
     return _select_splits(DatasetDict({"train": dataset}) if isinstance(dataset, Dataset) else dataset)
+
+
+def _load(name: str, config: str | None, **options: Any) -> DatasetDict:
+    """As `load_dataset`, but csv and tsv are read as everywhere here: codes stay strings, and no row is lost."""
+    builder = load_dataset_builder(name, config, **options)
+    if not isinstance(builder, Csv):
+        return load_dataset(name, config, **options)
+    settings, defaults = vars(builder.config), vars(CsvConfig())
+    others = [key for key in settings if key not in READ_OF_CSV and settings[key] != defaults[key]]
+    if others:
+        raise ValueError(
+            f"The card of the data set {name!r} has its csv files read with {quoted(others)}; download them, and pass "
+            "them as `train_file`."
+        )
+    delimiter = settings["delimiter"] or settings["sep"]
+    delimiter = None if delimiter == defaults["sep"] else delimiter
+    splits = {}
+    for split, paths in settings["data_files"].items():
+        parts = []
+        for path in paths:
+            kind = "tsv" if ".tsv" in os.path.basename(path).lower() else "csv"
+            local = path if os.path.exists(path) else DownloadManager().download_and_extract(path)
+            parts.append(_read_file(local, None, FileOptions(kind, delimiter, settings["encoding"])))
+        splits[str(split)] = concatenate_datasets(parts)
+        if builder.info.features is not None:
+            splits[str(split)] = splits[str(split)].cast(builder.info.features)
+    return DatasetDict(splits)
 
 
 def load_rows(source: Source) -> DatasetDict:

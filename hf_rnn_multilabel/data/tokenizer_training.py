@@ -62,8 +62,8 @@ def train_tokenizer(
         A tokenizer that `AutoTokenizer.from_pretrained` loads without this package.
 
     Raises:
-        ValueError: A text is no string, the algorithm is unknown, the texts hold no word that is frequent enough, or
-            `vocab_size` is too large or has no room for the characters.
+        ValueError: A text is no string or holds half a surrogate pair, the algorithm is unknown, the texts hold no
+            word that is frequent enough, or `vocab_size` is too large or has no room for the characters.
     """
     if not 0 < vocab_size <= MAX_VOCAB_SIZE:
         raise ValueError(f"`vocab_size` is {vocab_size:,}; it must be from 1 to {MAX_VOCAB_SIZE:,}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import get_token
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
@@ -33,6 +33,8 @@ TOKENIZER = [
 ]
 ONNX = ["model.onnx", "model.onnx.data", "model_int8.onnx", "tokenizer.json"]
 ONNX += ["tagger.py", "tagging.py", "text_encoding.py"]
+# What the data types of weights begin with: F64, F32, F16, F8_E4M3, BF16, ...
+FLOATS = ("F", "BF")
 TOKEN_FOUND = "{!r} holds an access token of the Hub; take it out, and revoke it if it was public."
 EXTRAS = [METRICS_NAME, "LICENSE", "plots/*.png", *(f"onnx/{name}" for name in ONNX)]
 
@@ -167,6 +169,12 @@ def _check_file(folder: Path, name: str, token: str | None) -> None:
         raise ValueError(TOKEN_FOUND.format(name))
 
 
+def integer_tensors(path: str | Path) -> list[str]:
+    """The names of the tensors of a safetensors file that are no floating-point numbers, which no weight is."""
+    with safe_open(path, "pt") as file:
+        return [name for name in file.keys() if not file.get_slice(name).get_dtype().startswith(FLOATS)]  # noqa: SIM118
+
+
 def _check_weights(folder: Path, config: RnnMultilabelConfig) -> None:
     """An error unless the weights are those of a tagger of this configuration, and numbers."""
     try:
@@ -186,6 +194,14 @@ def _check_weights(folder: Path, config: RnnMultilabelConfig) -> None:
                 f"({shorten(sorted(loading[problem]))}); save a trained "
                 "`RnnMultilabelForSequenceClassification` there."
             )
+    integers = [
+        name for file in _weights(folder) if file.endswith(".safetensors") for name in integer_tensors(folder / file)
+    ]
+    if integers:
+        raise ValueError(
+            f"The weights in {str(folder)!r} are no floating-point numbers ({shorten(integers)}); save the model "
+            "again."
+        )
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise ValueError(

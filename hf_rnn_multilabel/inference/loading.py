@@ -1,5 +1,6 @@
 """From a folder or a name on the Hub to a tagger that is whole, or an error in words."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
+from ..hub.folder import integer_tensors
 from ..model.pipeline_rnn_multilabel import RnnMultilabelTaggingPipeline, make_encoder
 from ..model.tagging import Tagger, shorten
 from .ensemble import TaggerEnsemble
@@ -120,7 +123,7 @@ def load_checkpoint(
         raise ValueError(
             f"The weights of {name_or_path} cannot be read: {_in_words(error)}. Copy or download them again."
         ) from error
-    _check_weights(model, report, name_or_path)
+    _check_weights(model, report | {"integers": _integers(name_or_path, revision)}, name_or_path)
     tokenizer = _load_tokenizer(name_or_path, revision)
     _check_tokenizer(tokenizer, config, name_or_path)
     return model, tokenizer
@@ -128,14 +131,16 @@ def load_checkpoint(
 
 def _load_tokenizer(name_or_path: str | Path, revision: str | None) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, revision=revision)
+        make_encoder(tokenizer)
     except OSError as error:
         raise OSError(f"No tokenizer of {name_or_path} can be read: {error}") from error
     except Exception as error:  # `tokenizers` raises it as it is
         raise ValueError(
-            f"The tokenizer of {name_or_path} cannot be read: {_in_words(error)}. Copy or download its tokenizer.json "
+            f"The tokenizer of {name_or_path} cannot be used: {_in_words(error)}. Copy or download its tokenizer.json "
             "and tokenizer_config.json again."
         ) from error
+    return tokenizer
 
 
 def _in_words(error: Exception) -> str:
@@ -144,11 +149,25 @@ def _in_words(error: Exception) -> str:
     return words if isinstance(error, ValueError | StrictDataclassError) else f"{type(error).__name__}: {words}"
 
 
+def _integers(name: str | Path, revision: str | None) -> list[str]:
+    """The tensors on the disk that are no floating-point numbers, and would be read as if they were."""
+    options: dict[str, Any] = {"revision": revision, "_raise_exceptions_for_missing_entries": False}
+    file = cached_file(name, SAFE_WEIGHTS_NAME, **options)
+    if file is not None:
+        return integer_tensors(file)
+    index = cached_file(name, SAFE_WEIGHTS_INDEX_NAME, **options)
+    if index is None:
+        return []
+    shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+    return [key for shard in sorted(shards) for key in integer_tensors(str(cached_file(name, shard, **options)))]
+
+
 def _check_weights(model: PreTrainedModel, report: Mapping[str, Any], name: str | Path) -> None:
     floats = {key: tensor for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
     problems = {
         "are missing": report["missing_keys"],
         "are not parameters of its architecture": report["unexpected_keys"],
+        "are no floating-point numbers": report["integers"],
         "have another shape than its config.json says": [key for key, *_ in report["mismatched_keys"]],
         "are not finite": [key for key, tensor in floats.items() if not tensor.isfinite().all()],
     }
@@ -161,7 +180,6 @@ def _check_weights(model: PreTrainedModel, report: Mapping[str, Any], name: str 
 
 
 def _check_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, name: str | Path) -> None:
-    make_encoder(tokenizer)
     tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
     if tokens != config.vocab_size:
         raise ValueError(

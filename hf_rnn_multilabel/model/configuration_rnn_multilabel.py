@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import field
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from huggingface_hub.dataclasses import strict
@@ -16,6 +17,12 @@ ObjectiveName = Literal["bce", "focal", "asymmetric", "zlpr", "distribution_bala
 DEFAULT_THRESHOLD = 0.5
 # The fields that may hold numbers by label name.
 LABEL_FIELDS = ("thresholds", "positive_weights", "label_frequencies")
+RANGES = {
+    "thresholds": (0, 1),
+    "label_frequencies": (0, 1),
+    "positive_weights": (1e-6, 1e6),
+    "positive_weight_cap": (1e-6, 1e6),
+}
 
 # The keyword arguments of each loss that `objective_parameters` may give, and their ranges.
 OBJECTIVE_PARAMETERS: dict[str, dict[str, tuple[float, float]]] = {
@@ -123,15 +130,13 @@ class RnnMultilabelConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("custom_pipelines", None)
+        _refuse_misspelled(kwargs)
         if self.id2label is None and self.label2id is not None:
-            whole = isinstance(self.label2id, dict) and all(isinstance(i, int | str) for i in self.label2id.values())
-            if not whole or len(set(self.label2id.values())) != len(self.label2id):
-                raise ValueError(
-                    f"`label2id` is {self.label2id!r:.200}; it must be a dict from names to different indices."
-                )
-            self.id2label = {index: label for label, index in self.label2id.items()}
+            self.id2label = _inverse(self.label2id)
             kwargs.pop("num_labels", None)
+        self._refuse_two_orders()
         super().__post_init__(**kwargs)
+        super().__setattr__("label2id", {label: index for index, label in self.id2label.items()})
         self.problem_type = "multi_label_classification"
         # `pipeline` asks for trust where the configuration names a class. The package has registered the class.
         if __name__.startswith("transformers_modules"):
@@ -140,16 +145,36 @@ class RnnMultilabelConfig(PreTrainedConfig):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "num_labels" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"`num_labels` is {value!r:.200}; it must be a whole number, at least 1.")
-        if name == "id2label" and value is not None:
+        is_made = "_name_or_path" in self.__dict__
+        if name == "label2id" and is_made:
+            name, value = "id2label", _inverse(value)
+        if name == "id2label" and (is_made or value is not None):
             _check_id2label(value)
-            self._follow_labels({int(index): label for index, label in value.items()})
+            value = {int(index): label for index, label in value.items()}
+            self._follow_labels(value)
         super().__setattr__(name, value)
-        if name == "id2label" and value is not None:
-            self.label2id = {label: int(index) for index, label in value.items()}
+        if name == "id2label" and is_made:
+            super().__setattr__("label2id", {label: index for index, label in value.items()})
+
+    def _refuse_two_orders(self) -> None:
+        """Refuses numbers by name where the two maps of the labels differ: which name was meant is not known."""
+        if self.id2label is None or self.label2id is None or not any(self._is_by_name(name) for name in LABEL_FIELDS):
+            return
+        inverse = _inverse(self.label2id)
+        differing = [label for index, label in self.id2label.items() if inverse.get(int(index)) != label]
+        if differing:
+            raise ValueError(
+                f"`id2label` and `label2id` differ in [{shorten(differing)}], so that it is unknown what the numbers "
+                "by label name are of. To rename labels, set the whole `config.id2label`; in a file, rename them in "
+                "both maps and in the numbers."
+            )
+
+    def _is_by_name(self, field_name: str) -> bool:
+        return isinstance(self.__dict__.get(field_name), dict)
 
     def _follow_labels(self, new: dict[int, str]) -> None:
         """Renames the labels in what is stored by name; forgets it where the number of labels is another one."""
-        old = {int(index): label for index, label in (self.__dict__.get("id2label") or new).items()}
+        old = self.__dict__.get("id2label") or new
         if old.keys() != new.keys():
             self.thresholds = None
         for field_name in LABEL_FIELDS:
@@ -203,7 +228,10 @@ class RnnMultilabelConfig(PreTrainedConfig):
     def _by_label(self, field_name: str, default: float) -> list[float]:
         """The numbers of a field in the order of the logits; names may have been changed since it was validated."""
         self._refuse_unknown_names(field_name)
+        self._check_range(field_name)
         values = getattr(self, field_name)
+        if isinstance(values, dict):
+            self._refuse_two_orders()
         if isinstance(values, dict):
             return [float(values.get(name, default)) for name in self.label_names]
         return [default if values is None else float(values) for _ in self.label_names]
@@ -220,7 +248,9 @@ class RnnMultilabelConfig(PreTrainedConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """As the base class, with the full map of the code that travels with every checkpoint."""
-        return super().to_dict() | {"auto_map": _auto_map(), "custom_pipelines": _custom_pipelines()}
+        label2id = {label: index for index, label in self.id2label.items()}
+        travelling = {"auto_map": _auto_map(), "custom_pipelines": _custom_pipelines()}
+        return super().to_dict() | {"label2id": label2id} | travelling
 
     def validate_sizes(self) -> None:
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
@@ -235,6 +265,12 @@ class RnnMultilabelConfig(PreTrainedConfig):
             )
         if not 0 <= self.initializer_range < math.inf:
             raise ValueError(f"`initializer_range` is {self.initializer_range}; it must be a number, at least 0.")
+
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"`pad_token_id` is {self.pad_token_id}; it must be None or the id of a token, below `vocab_size` "
+                f"{self.vocab_size}."
+            )
 
     def validate_pooling(self) -> None:
         known = list(get_args(PoolingName))
@@ -284,22 +320,42 @@ class RnnMultilabelConfig(PreTrainedConfig):
             raise ValueError("`objective` is 'distribution_balanced'; `label_frequencies` must then be given too.")
 
     def validate_labels(self) -> None:
-        ranges = {
-            "thresholds": (0, 1),
-            "label_frequencies": (0, 1),
-            "positive_weights": (1e-6, 1e6),
-            "positive_weight_cap": (1e-6, 1e6),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            numbers = value.values() if isinstance(value, dict) else [value] if isinstance(value, float | int) else []
-            wrong = [number for number in numbers if not low <= number <= high]
-            if wrong:
-                raise ValueError(f"`{name}` holds {wrong[0]}; it must be in [{low}, {high}].")
+        for name in RANGES:
+            self._check_range(name)
         if self.positive_weights == "balanced" and self.label_frequencies is None:
             raise ValueError("`positive_weights` is 'balanced'; `label_frequencies` must then be given too.")
+        _check_id2label(self.id2label)
         for name in LABEL_FIELDS:
             self._refuse_unknown_names(name)
+        self._refuse_two_orders()
+
+    def _check_range(self, field_name: str) -> None:
+        low, high = RANGES[field_name]
+        value = getattr(self, field_name)
+        numbers = value.values() if isinstance(value, dict) else [value] if isinstance(value, float | int) else []
+        wrong = [number for number in numbers if not low <= number <= high]
+        if wrong:
+            raise ValueError(f"`{field_name}` holds {wrong[0]}; it must be in [{low}, {high}].")
+
+
+def _inverse(label2id: Any) -> dict[int, str]:
+    """The labels by index."""
+    try:
+        inverse = {int(index): label for label, index in label2id.items() if isinstance(index, int | str)}
+    except (AttributeError, ValueError):
+        inverse = {}
+    if not isinstance(label2id, dict) or len(inverse) < len(label2id):
+        raise ValueError(f"`label2id` is {label2id!r:.200}; it must be a dict from names to different indices.")
+    return inverse
+
+
+def _refuse_misspelled(names: dict[str, Any]) -> None:
+    """Refuses names that are nearly those of this configuration; others are the base class's or a user's own."""
+    own = [name for name in RnnMultilabelConfig.__annotations__ if name not in names]
+    for name in names:
+        near = get_close_matches(name, own, n=1, cutoff=0.88)
+        if near:
+            raise ValueError(f"The configuration has no `{name}`; `{near[0]}` is near: write it so, or leave it out.")
 
 
 def _check_id2label(id2label: Any) -> None:

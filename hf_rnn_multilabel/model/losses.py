@@ -74,7 +74,7 @@ def binary_cross_entropy(
         A scalar, float32 (float64 for float64 logits); 0 where no label is observed.
 
     Raises:
-        ValueError: If `labels` is not of the shape of `logits`.
+        ValueError: If `labels` is not of the shape of `logits`, or, on a CPU, holds other values.
     """
     logits, labels, observed = split_observed(logits, labels)
     losses = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=positive_weights, reduction="none")
@@ -103,17 +103,31 @@ def split_observed(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Te
     """Logits and labels in at least float32, 0 for an ignored label, and which labels are observed.
 
     Raises:
-        ValueError: If `labels` is not of the shape of `logits`.
+        ValueError: If `labels` is not of the shape of `logits`, or, on a CPU, holds other values.
     """
     if labels.shape != logits.shape:
         raise ValueError(
             f"`labels` has the shape {tuple(labels.shape)}, the logits {tuple(logits.shape)}: give each row one value "
             "per label, from 0 to 1, or -100 to ignore it."
         )
+    _refuse_other_values(labels)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     labels = labels.to(logits)
     observed = labels != IGNORED
     return logits, labels.masked_fill(~observed, 0), observed
+
+
+def _refuse_other_values(labels: torch.Tensor) -> None:
+    # Elsewhere than on a CPU, a look at the values would wait for all that is computed before.
+    if labels.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return
+    wrong = ~((labels >= 0) & (labels <= 1) | (labels == IGNORED))  # (batch, labels)
+    if wrong.any():
+        row, label = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"`labels` holds {labels[row, label].item()} in row {row} of the batch, label {label}; each value is from "
+            "0 to 1, or -100 to ignore it."
+        )
 
 
 def mean_over_observed(

@@ -20,11 +20,11 @@ from .tagging import (
     list_texts,
     windows,
 )
-from .text_encoding import TextEncoder
+from .text_encoding import MAX_LENGTH, TextEncoder
 
 
-# A tokenizer that truncates nothing says that its limit is 1e30.
-MAX_LENGTH = 10**9
+# Rows that embeddings may have beyond the tokens, for processors that like a multiple of some number.
+MAX_PADDED_ROWS = 128
 
 
 class RnnMultilabelTaggingPipeline(Tagger, Pipeline):
@@ -49,7 +49,7 @@ class RnnMultilabelTaggingPipeline(Tagger, Pipeline):
 
     Raises:
         ValueError: If an argument is out of its range, `threshold` names an unknown label, or the tokenizer is not a
-            fast one.
+            fast one or has other tokens than the model.
     """
 
     model: PreTrainedModel
@@ -76,6 +76,7 @@ class RnnMultilabelTaggingPipeline(Tagger, Pipeline):
         options = TaggingOptions(threshold, top_k, at_least_one, truncation, max_length, batch_size)
         super().__init__(*args, batch_size=batch_size, **kwargs)
         self.model.eval()
+        self._current_encoder()
         self._set_options(options)
 
     @property
@@ -97,11 +98,14 @@ class RnnMultilabelTaggingPipeline(Tagger, Pipeline):
 
     def _current_encoder(self) -> TextEncoder:
         """The encoder of the tokenizer as it is now."""
-        is_for = (self.tokenizer, len(self.tokenizer), self.tokenizer.model_max_length)
-        if self._encoder is None or self._encoder_is_for != is_for:
-            self._encoder = make_encoder(self.tokenizer)
+        tokenizer = self.tokenizer
+        is_for = (tokenizer, len(tokenizer), tokenizer.model_max_length, tokenizer.truncation_side)
+        encoder = self._encoder
+        if encoder is None or self._encoder_is_for != is_for:
+            check_tokens(tokenizer, self.model.config.vocab_size)
+            encoder = self._encoder = make_encoder(tokenizer)
             self._encoder_is_for = is_for
-        return self._encoder
+        return encoder
 
     # What the base class asks of each pipeline, text by text. Its own calls are answered by `Tagger`.
 
@@ -170,6 +174,24 @@ def compute_logits(
     return logits.numpy()
 
 
+def check_tokens(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
+    """Refuses a tokenizer that is not the model's, as far as the number of its tokens says.
+
+    Args:
+        tokenizer: The tokenizer.
+        vocab_size: The rows of the model's embeddings, which may be a few more than the tokens.
+
+    Raises:
+        ValueError: If there are more tokens, or many fewer.
+    """
+    tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if not tokens <= vocab_size < tokens + MAX_PADDED_ROWS:
+        raise ValueError(
+            f"The tokenizer has {tokens:,} tokens and the model's `vocab_size` is {vocab_size:,}; give the tokenizer "
+            "with which the model was trained."
+        )
+
+
 def make_encoder(tokenizer: PreTrainedTokenizerBase) -> TextEncoder:
     """Make the encoder of a tokenizer.
 
@@ -177,14 +199,15 @@ def make_encoder(tokenizer: PreTrainedTokenizerBase) -> TextEncoder:
         tokenizer: A fast tokenizer, which stays as it is.
 
     Raises:
-        ValueError: If it is not a fast one, or its `model_max_length` is below 1.
+        ValueError: If it is not a fast one, or its `model_max_length` is no whole number of at least 1.
     """
     if not tokenizer.is_fast:
         raise ValueError(f"The tokenizer is a {type(tokenizer).__name__}; give a fast one, with a tokenizer.json.")
     limit = tokenizer.model_max_length
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
+    is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+    if not is_number or not limit >= 1 or (limit <= MAX_LENGTH and limit != int(limit)):
         raise ValueError(
-            f"The tokenizer's `model_max_length` is {limit!r:.200}; it must be at least 1: set it, or load "
+            f"The tokenizer's `model_max_length` is {limit!r}; it must be a whole number, at least 1: set it, or load "
             "the tokenizer that the model was trained with."
         )
     return TextEncoder(

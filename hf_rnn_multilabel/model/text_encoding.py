@@ -7,17 +7,29 @@ those of `tokenizers`, and its callers make them.
 import json
 import logging
 import re
+import unicodedata
 from typing import Any
 
 
 # The first part of a long text that is tokenized, per token that is read. Of the texts of seven data sets, by four
 # tokenizers each, one needed more. Where it holds too few tokens, more is tokenized.
 CHARACTERS_PER_TOKEN = 12
+# A tokenizer that truncates nothing says that its limit is 1e30.
+MAX_LENGTH = 10**9
 # Tokenizers that are kept, one for each number of tokens at which texts were truncated.
 MAX_TOKENIZERS = 4
 # Those that change a word whatever the words beside it.
 NORMALIZERS_OF_WORDS = ("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled")
 NORMALIZERS_OF_WORDS += ("Prepend", "Strip", "StripAccents")
+
+# Pre-tokenizers that find words from the left to the right.
+SPLITTERS = ("BertPreTokenizer", "ByteLevel", "Digits", "FixedLength", "Metaspace", "Punctuation", "Whitespace")
+SPLITTERS += ("WhitespaceSplit",)
+LOOKS_AROUND = re.compile(r"\(\?|\\[bBzZG]|\$")
+# Letters of Hangul that make syllables, and those that make flags.
+FIRST_JAMO = re.compile("[\u1100-\u115f\ua960-\ua97f]")
+LATER_JAMO_OR_FLAG = re.compile("[\u1160-\u11ff\ud7b0-\ud7ff\U0001f1e6-\U0001f1ff]")
+MAX_CLUSTER = 256  # characters before a cut that is looked for
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +56,7 @@ class TextEncoder:
         self._truncation_side = truncation_side
         self._split_special_tokens = split_special_tokens
         self._spaces = _spaces_between_tokens(tokenizer) if truncation_side == "right" else ""
+        self._margin = _words_that_a_cut_changes(tokenizer) if truncation_side == "right" else None
         self._tokenizers: dict[int | None, Any] = {}
         self._has_warned = False
 
@@ -63,6 +76,8 @@ class TextEncoder:
             ValueError: If `max_length` leaves no room beside the special tokens.
         """
         limit = None if truncation is False else max_length or self.model_max_length
+        if limit is not None and limit > MAX_LENGTH:
+            limit = None
         tokenizer = self._truncating_at(limit)
         if limit is None:
             return tokenizer.encode_batch_fast(texts)
@@ -102,13 +117,20 @@ class TextEncoder:
         return text[: max(end, 0)].rstrip(self._spaces) if self._spaces else text
 
     def _encode_more(self, tokenizer: Any, text: str, size: int) -> Any:
-        """Encode a text of whose first `size` characters there are too few tokens."""
-        while True:
+        """Encode a text of whose first `size` characters there are too few tokens up to a space, or no space."""
+        while size < len(text):
+            if self._margin is not None and (end := _boundary(text, size)):
+                (encoding,) = tokenizer.encode_batch([text[:end]])  # the fast one tells no words
+                # Those of its last words are perhaps others than in the whole text.
+                if encoding.overflowing and _last_word(encoding) + self._margin < _last_word(encoding.overflowing[-1]):
+                    return encoding
             size *= 4
-            start = text if len(text) <= size else self._start(text, size)
-            (encoding,) = tokenizer.encode_batch_fast([start])
-            if len(start) == len(text) or encoding.overflowing:
-                return encoding
+            if self._margin is None and size < len(text):
+                (encoding,) = tokenizer.encode_batch_fast([self._start(text, size)])
+                if encoding.overflowing:
+                    return encoding
+        (encoding,) = tokenizer.encode_batch_fast([text])
+        return encoding
 
     def _warn_of_truncation(self, texts: list[str], encodings: list[Any], limit: int) -> None:
         for text, encoding in zip(texts, encodings, strict=True):
@@ -139,6 +161,55 @@ def _spaces_between_tokens(tokenizer: Any) -> str:
         (kind == "ByteLevel" and steps[0]["use_regex"]) or (kind == "Split" and _is_white_space(steps[0]))
     )
     return " \n\t\r" if splits else ""
+
+
+def _words_that_a_cut_changes(tokenizer: Any) -> int | None:
+    """The largest number of last words of a text's start that are others in the whole text; None if that is unknown.
+
+    Each word is tokenized by itself. What is left is which words there are near a cut: a piece of a word, and pieces
+    of what is found as a whole, such as a special token.
+    """
+    steps = _steps(tokenizer.pre_tokenizer, "pretokenizers")
+    normalizers = _steps(tokenizer.normalizer, "normalizers")
+    if not steps or not all(map(_splits_from_left, steps)) or not all(map(_is_normalized_word_by_word, normalizers)):
+        return None
+    wholes = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    if any(any(map(str.isspace, whole)) for whole in wholes):
+        return None
+    wholes += [step["pattern"].get("String", "  ") for step in normalizers if step["type"] == "Replace"]
+    return 2 + max(map(len, wholes), default=0)
+
+
+def _splits_from_left(step: dict[str, Any]) -> bool:
+    """Whether more text changes no word but the last ones."""
+    if step["type"] == "Split":
+        pattern = step["pattern"].get("Regex", "(?")
+        return not step["invert"] and step["behavior"] in ("Removed", "Isolated") and not LOOKS_AROUND.search(pattern)
+    return step["type"] in SPLITTERS and step.get("split", True)
+
+
+def _boundary(text: str, size: int) -> int:
+    """The last of the first `size` positions before which no character changes by what follows; 0 if none is near."""
+    return next(
+        (end for end in range(size, max(size - MAX_CLUSTER, 0), -1) if _is_boundary(*text[end - 1 : end + 1])), 0
+    )
+
+
+def _is_boundary(before: str, after: str) -> bool:
+    """Whether two neighbours are normalized each by itself."""
+    if before.isascii() and after.isascii():
+        return (before, after) != ("\r", "\n")
+    head = unicodedata.normalize("NFKD", after)[0]
+    if FIRST_JAMO.match(before) or LATER_JAMO_OR_FLAG.match(after) or LATER_JAMO_OR_FLAG.match(head):
+        return False
+    # A joiner or a virama (class 9) takes the next character into its cluster.
+    joins = unicodedata.category(before) == "Cf" or unicodedata.combining(before) == 9
+    follows = {unicodedata.category(after), unicodedata.category(head)} & {"Mn", "Mc", "Me", "Cf", "Sk"}
+    return not joins and not follows
+
+
+def _last_word(encoding: Any) -> int:
+    return max((word for word in encoding.word_ids if word is not None), default=-1)
 
 
 def _steps(component: Any, name: str) -> list[dict[str, Any]]:

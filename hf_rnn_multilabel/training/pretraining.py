@@ -7,12 +7,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch.nn.functional as F
 from datasets import Dataset
 from transformers import AutoModelForMaskedLM, DataCollatorForLanguageModeling, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging
 
 from ..data import read_texts
+from ..data.columns import group_rows
 from ..hub.provenance import describe_training, processor
 from ..hub.run_info import PretrainingInfo, SplitInfo
 from ..model.configuration_rnn_multilabel import RnnMultilabelConfig
@@ -104,7 +106,7 @@ def pretrain_encoder(
             raise ValueError(f"{paths} hold {len(texts)} texts; give at least 2, to train on and to hold out.")
         fingerprint = identity({"texts": texts}, recipe)
         folder.identify(fingerprint)
-        parts = Dataset.from_dict({"text": texts}).train_test_split(recipe.validation_fraction, seed=recipe.seed)
+        parts = split_off(texts, recipe.validation_fraction, recipe.seed)
         vocabulary = make_masking_vocabulary(recipe, list(parts["train"]["text"]))
         tokenizer = vocabulary.tokenizer
         rows = {"train": split_texts(parts["train"], tokenizer), "validation": split_texts(parts["test"], tokenizer)}
@@ -163,6 +165,20 @@ def check(recipe: PretrainingRecipe) -> None:
     for name in ("validation_fraction", "mlm_probability"):
         if not 0 < getattr(recipe, name) < 1:
             raise ValueError(f"`{name}` is {getattr(recipe, name)}; it must be between 0 and 1.")
+
+
+def split_off(texts: list[str], fraction: float, seed: int) -> dict[str, Dataset]:
+    """The texts in random order as "train" and "test", with all copies of a text in one of them."""
+    rows = Dataset.from_dict({"text": texts})
+    groups, first = group_rows(rows, "text")
+    if len(first) < 2:
+        raise ValueError(f"All {len(texts):,} texts are the same; give others, to train on and to hold out.")
+    parts = Dataset.from_dict({"group": range(len(first))}).train_test_split(fraction, seed=seed)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1])
+    return {
+        split: rows.select(np.concatenate([members[group] for group in part["group"]]))
+        for split, part in parts.items()
+    }
 
 
 def make_masking_vocabulary(recipe: PretrainingRecipe, texts: list[str]) -> Vocabulary:

@@ -8,6 +8,7 @@ from transformers import Trainer
 from transformers.integrations import is_optuna_available
 
 from ..hub.atomic import write_text
+from ..hub.run_info import to_json
 
 
 JOURNAL, TRIALS = "search.log", "search.json"
@@ -128,7 +129,8 @@ def search(trainer: Trainer, trials: int, folder: str | Path, first: dict[str, A
         {"number": trial.number, "state": trial.state.name.lower(), "value": trial.value, "settings": trial.params}
         for trial in study.get_trials(states=done)
     ]
-    write_text(Path(folder) / TRIALS, json.dumps({"metric": metric, "trials": made}, indent=2) + "\n")
+    found = to_json({"metric": metric, "trials": made})
+    write_text(Path(folder) / TRIALS, json.dumps(found, indent=2, allow_nan=False) + "\n")
     best = study.best_trial
     return {"settings": best.params, "value": best.value, "metric": metric, "trials": len(made)}
 

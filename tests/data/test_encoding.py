@@ -1,5 +1,7 @@
 """Labels of every form become one float multi-hot, and what may be read in two ways is an error."""
 
+import re
+
 import numpy as np
 import pytest
 from datasets import (
@@ -223,6 +225,32 @@ def test_fault_01_a_label_that_is_nowhere_absent_is_an_error_and_blanks_can_mean
         assert encoding.frequencies["mass"] == 1 / 3
 
 
+@pytest.mark.parametrize("blank", ["NaN", "NA", "n/a", "null", "None"])
+def test_fault_01_a_written_blank_is_a_blank(blank):
+    dataset = Dataset.from_dict({"a": ["1", blank, "1"], "b": ["0", "1", "0"]})
+    with pytest.raises(ValueError, match=r"\['a'\] \(1 of 2\) are nowhere 0"):
+        encode_labels(dataset, ["a", "b"])
+    assert matrix(encode_labels(dataset, ["a", "b"], blank_label="absent")[0]) == [[1, 0], [0, 1], [1, 0]]
+
+
+def test_fault_01_columns_are_taken_by_name_where_label_names_are_given():
+    dataset = Dataset.from_dict({"a": [1, 0, 0], "b": [1, 1, 0]})
+    for columns in (["a", "b"], ["b", "a"]):
+        assert encode_labels(dataset, columns, label_names=["b", "a"])[1].counts == {"b": 2, "a": 1}
+    assert encode_labels(dataset, ["a", "b"], label_names=["x", "y"])[1].counts == {"x": 1, "y": 2}
+    for names in (["b", "c"], ["a", "b", "c"], ["a"]):
+        with pytest.raises(ValueError, match=r"`label_column` has \['a', 'b'\] for the labels"):
+            encode_labels(dataset, ["a", "b"], label_names=names)
+
+
+def test_fault_04_ids_are_names_again_where_labels_are_named_by_ids():
+    names = encode_labels(rows([[0], [2], [5]]))[1].label_names
+    assert matrix(encode_labels(rows([[5], [2, 0]]), label_names=names)[0]) == [[0, 0, 1], [1, 1, 0]]
+    assert matrix(encode_labels(rows([[4], [0]]), label_names=["1", "2", "3", "4", "5"])[0])[0] == [0, 0, 0, 0, 1]
+    with pytest.raises(ValueError, match=r"holds the id 2.* the label '2', or .*'5'"):
+        encode_labels(rows([[0], [2]]), label_names=names)
+
+
 def test_fault_01_holds_for_lists_with_blanks_and_for_every_split():
     with pytest.raises(ValueError, match=r"\['LABEL_1'\] .* split 'train'"):
         encode_labels(rows([[1, None], [0, 1]]))
@@ -259,11 +287,28 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
         (["a,b", "b", "a"], ";", "',' occurs in 1 of the 3"),
         (["a\nb", "b"], r"\n", r"\$'\\n'"),
         (["ab", "b"], ";", "leave `separator` out"),
+        (["a && b", "b", "a"], None, "separator='&&'"),
+        (["a__b", "b", "a"], None, "separator='__'"),
+        ([r"a\nb", "b", "a"], None, "parts are labels too"),
+        (["\u4f53\u80b2\u3001\u65b0\u95fb", "\u65b0\u95fb"], None, "one label or several"),
+        (["{'a'}", "{'b'}"], None, "one label or several"),
+        (["('a')", "('b')"], None, "one label or several"),
+        (["a,b", "b", "a", "a;b"], ";", "',' must not join"),
+        (["b;a", "b; a"], "; ", "';' must not join"),
     ],
 )
 def test_fault_05_a_separator_that_is_missing_or_wrong_is_an_error_with_a_proposal(strings, separator, proposal):
     with pytest.raises(ValueError, match=f"(?s){strings[0]!r}.*{proposal}|{proposal}"):
         encode_labels(rows(strings), separator=separator)
+
+
+def test_fault_05_joined_names_in_lists_are_an_error_where_their_parts_are_labels():
+    for joiner in ";,|#&":
+        with pytest.raises(ValueError, match=f"a.*b'.*parts are labels.*{re.escape(repr(joiner))} must not join"):
+            encode_labels(rows([["a", f"a{joiner}b"], ["b"]]))
+    for names in (["Health, Education", "Health"], ["rust", "scab", "rust scab"], ["c", "c#", "f#"]):
+        assert len(encode_labels(rows([[name] for name in names]))[1].label_names) == len(names)
+    assert encode_labels(rows([["a;b", "a"], ["b"]]), label_names=["a;b", "a", "b"])[1].counts["a;b"] == 1
 
 
 @pytest.mark.parametrize(
@@ -288,6 +333,12 @@ LOOK_ALIKE = [
     "caf\u00e9  bar",
     "caf\u00e9\u200b bar",
     " caf\u00e9 bar",
+    "\u202acaf\u00e9 bar\u202c",
+    "caf\u00e9\u3164bar",
+    "caf\u00e9 \u200dbar",
+    "caf\u00e9\ufe0f bar",
+    "caf\u00e9 b\x00ar",
+    "caf\u00e9 bar\U000e0061",
 ]
 
 
@@ -309,6 +360,17 @@ def test_fault_07_names_that_look_alike_are_one_label_and_it_is_said(spelling):
     assert given.label_names == ["x", name] and given.counts == {"x": 0, name: 1}
     with pytest.raises(ValueError, match=r"`label_names`.* repeated"):
         encode_labels(rows([[name]]), label_names=[name, spelling])
+
+
+def test_fault_07_joiners_and_tags_that_a_script_or_a_flag_needs_make_other_names():
+    names = ["\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u062e", "\U0001f3f4\U000e0067", "\U0001f3f4\U000e0068"]
+    assert set(encode_labels(rows([[name] for name in names]))[1].label_names) == set(names)
+
+
+def test_fault_07_names_that_are_almost_written_alike_are_said():
+    for pair in (["Sport", "sport"], ["\uff53port", "sport"], ["e-mail", "e\u2011mail"]):
+        assert "1 groups of labels are almost written alike" in str(encode_labels(rows([pair]))[1])
+    assert "alike" not in str(encode_labels(rows([["sport", "sports"]]))[1])
 
 
 def test_a_name_that_is_written_in_one_way_stays_as_it_is():

@@ -1,5 +1,6 @@
 """The rows that are trained on, whatever holds them: what is read, what is made of it, and what is refused."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -200,6 +201,28 @@ def test_large_files_are_mapped_and_leave_nothing_behind(tmp_path):
     assert not any(map(os.path.exists, folders))
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "train-0.csv", "rows.csv.gz", "rows.tsv"])
+def test_fault_04_codes_in_the_csv_files_of_a_folder_stay_as_they_are(tmp_path, name):
+    delimiter = "\t" if ".tsv" in name else ","
+    lines = ["text label", *(f"00{number} {'0117' if number % 2 else '117'}" for number in range(20))]
+    data = "".join(line.replace(" ", delimiter) + "\n" for line in lines).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    for loaded in (load_data(tmp_path), load_data(dataset_name=str(tmp_path))):
+        assert loaded.encoding.label_names == ["0117", "117"]
+        assert loaded.texts["train"][0] in ("000", "001")
+
+
+def test_fault_02_a_folder_of_tsv_loses_no_row_and_settings_of_its_card_are_kept_or_refused(tmp_path):
+    rows = [f"a {number}|x" for number in range(20)]
+    (tmp_path / "rows.tsv").write_text("\n".join(["text|tags", '"a|y', *rows, 'b"|y']) + "\n")
+    card = "---\nconfigs:\n- config_name: default\n  data_files: '*.tsv'\n  sep: '|'\n{}---\n"
+    (tmp_path / "README.md").write_text(card.format(""))
+    assert sum(map(len, load_data(tmp_path).dataset.values())) == 22
+    (tmp_path / "README.md").write_text(card.format("  skiprows: 1\n"))
+    with pytest.raises(ValueError, match=r"'skiprows'.*`train_file`"):
+        load_data(tmp_path)
+
+
 def test_fault_09_types_that_become_clear_late_are_read(tmp_path):
     rows = [{"text": f"text {index}", "tags": []} for index in range(5000)]
     rows += [{"text": f"more {index}", "tags": ["a", "b"][: index % 3]} for index in range(20)]
@@ -327,6 +350,14 @@ def test_fault_08_a_list_of_labels_is_read_as_meant(tmp_path, content):
         assert sorted(data.encoding.label_names) == LABELS
 
 
+def test_fault_08_a_list_that_is_not_of_the_labels_is_shown_in_the_error(tmp_path):
+    (tmp_path / "labels.txt").write_text('"lighting"\n"office"\n')
+    with pytest.raises(ValueError, match=r"""`label_names`, \['"lighting"', '"office"'\]: .*'lighting'"""):
+        load_data(distinct(30), label_list=[str(tmp_path / "labels.txt")])
+    names = ["\ufefflighting", "office\u200b", "\u00a0timber"]
+    assert load_data(distinct(30), label_list=names).encoding.label_names == LABELS
+
+
 def test_a_list_of_labels_has_the_encoding_that_is_said_where_it_is_not_utf_8(tmp_path):
     (tmp_path / "labels.txt").write_bytes("café\n".encode("latin-1"))
     rows = [{"text": f"text {index}", "labels": ["café"] * (index % 3)} for index in range(30)]
@@ -421,6 +452,14 @@ def test_fault_11_repeated_texts_are_told_merged_if_asked_and_never_in_both_part
             assert set(names) == labels.pop(text)
     assert not labels
     assert "80 rows of train were merged" in str(merged.inspection)
+
+
+def test_fault_11_texts_that_differ_in_white_space_alone_are_the_same():
+    rows = [{"text": f"text {' ' * (index % 3)}{index % 30}", "label": "ab"[index % 2]} for index in range(90)]
+    data = load_data(rows)
+    train, validation = ({" ".join(text.split()) for text in data.texts[split]} for split in ("train", "validation"))
+    assert not train & validation and len(train | validation) == 30
+    assert sum(map(len, load_data(rows, group_duplicates=True).texts.values())) == 30
 
 
 def test_fault_11_texts_of_a_given_split_that_stand_in_train_are_told():

@@ -203,11 +203,44 @@ def test_fault_02_in_csv_an_unclosed_quote_is_an_error_with_its_row(tmp_path, ba
         list(rows)
 
 
-def test_fault_02_a_field_over_lines_that_look_like_rows_is_told(tmp_path):
-    lines = ["text,label", "a,red", '"Stop she said,red', "b,red", 'a disk of 5",red', "c,red"]
+@pytest.mark.parametrize("opened", ['"Stop she said,red', '"Stop, she, said,red'])
+def test_fault_02_a_field_over_lines_that_look_like_rows_is_told(tmp_path, opened):
+    lines = ["text,label", "a,red", opened, "b,red", 'a disk of 5",red', "c,red"]
     path = write(tmp_path / "a.csv", "\n".join(lines) + "\n")
     with pytest.warns(UserWarning, match=r"Row 2 \(line 3\) of .*a\.csv.* over 3 lines"):
         assert len(list(read_rows(path))) == 3
+
+
+def test_fault_02_a_space_before_a_quotation_mark_is_told(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\na,red\nb, "red"\n')
+    with pytest.warns(UserWarning, match=r"Row 2 \(line 3\) of .*a\.csv.* space before a quotation mark"):
+        assert list(read_rows(path))[1] == {"text": "b", "label": ' "red"'}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"text": "a"}]\n[{"text": "b"}]', r"After the list of 1 rows, .*a\.json"),
+        ('[{"text": "a"}] {"text": "b"}', r"After the list of 1 rows, .*a\.json"),
+        ('[{"text": "a"},', r"Row 2 of .*a\.json"),
+        ('[{"text": "a"}', r"Row 1 of .*a\.json.* followed by 'the end'"),
+        ("[", r"Row 1 of .*a\.json"),
+    ],
+)
+def test_fault_02_rows_of_json_that_are_truncated_or_stand_after_the_list_are_an_error(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        list(read_rows(write(tmp_path / "a.json", text)))
+
+
+@pytest.mark.parametrize(
+    ("written", "said", "mark"), [("utf-8-sig", "latin-1", "utf-8"), ("utf-16", "latin-1", "utf-16")]
+)
+def test_fault_10_an_encoding_that_the_byte_order_mark_contradicts_is_an_error(tmp_path, written, said, mark):
+    path = tmp_path / "a.txt"
+    path.write_bytes("lamp\n".encode(written))
+    with pytest.raises(ValueError, match=f"`encoding` is .*a.txt.* byte-order mark of {mark}"):
+        list(read_rows(path, encoding=said))
+    assert list(read_rows(path, encoding=mark)) == list(read_rows(path)) == [{"text": "lamp"}]
 
 
 def test_a_text_over_lines_is_one_row_without_a_word(tmp_path, recwarn):
@@ -330,6 +363,10 @@ def test_a_line_that_is_not_utf_8_is_told_wherever_the_chunks_end(tmp_path):
         ("a.csv", "text,tags\n", {"delimiter": ""}, "`delimiter` is ''"),
         ("a.jsonl", "{}\n", {"delimiter": ","}, "`delimiter` is ',', but jsonl"),
         ("a.csv", "text,tags\n", {"encoding": "klingon"}, "`encoding` is 'klingon'"),
+        ("a.csv", "text,tags\n", {"encoding": "base64"}, "`encoding` is 'base64'"),
+        ("a.csv", gzip.compress(b"text"), {}, r"a\.csv' is compressed by gzip"),
+        ("a.csv", b"PK\x03\x04\0", {}, r"a\.csv' is a zip archive"),
+        ("a.jsonl", '{"a\\ud83d": 1, "a\\ud83e": 2}\n', {}, r"Row 1 of .*a\.jsonl.*more than once"),
         ("a.csv", "text,tags\n", {"file_format": "xlsx"}, "`file_format` is 'xlsx'"),
         ("a.doc", "lamp", {}, r"format of '.*a\.doc'.*`file_format`"),
         ("a", "lamp", {}, "format of '.*a'"),

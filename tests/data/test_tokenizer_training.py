@@ -246,6 +246,11 @@ def test_a_vocabulary_without_room_for_the_characters_is_an_error_that_names_the
         train(algorithm, vocab_size=least - 1)
 
 
+def test_fault_12_half_a_surrogate_pair_is_an_error_with_its_row():
+    with pytest.raises(ValueError, match=r"Text 1 is .*half of a surrogate pair"):
+        train_tokenizer(["a", "a\ud83d"])
+
+
 @pytest.mark.parametrize("vocab_size", [10**9, 0, -1])
 def test_fault_42_a_vocabulary_of_an_impossible_size_is_an_error(vocab_size):
     with pytest.raises(ValueError, match=f"`vocab_size` is {vocab_size:,}"):

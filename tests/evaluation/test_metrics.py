@@ -348,8 +348,9 @@ def test_pain_10_no_warning_with_tags_or_without_labels_or_with_tuned_thresholds
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_fault_21_probabilities_in_place_of_logits_are_warned_about(dtype):
     scores, references = np.array(SCORES, dtype), np.array(RANKED_REFERENCES)
-    with pytest.warns(UserWarning, match=r"All 6 `predictions` .*`preprocess_logits_for_metrics`"):
-        make_compute_metrics()(EvalPrediction(scores, references))
+    for predictions in (scores, 100 * scores):
+        with pytest.warns(UserWarning, match=r"All 6 `predictions` .*`preprocess_logits_for_metrics`"):
+            make_compute_metrics()(EvalPrediction(predictions, references))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         make_compute_metrics()(EvalPrediction(logits_of(SCORES), references))

@@ -10,18 +10,17 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from hf_rnn_multilabel.data import encode_labels
+from hf_rnn_multilabel.data.label_names import JOINERS, normalize_label
 from hf_rnn_multilabel.data.sources import load_rows
 
 
-INVISIBLE = "\u00ad\u200b\u2060\ufeff"
+JOINED = {*JOINERS, *"[]{}()"}
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def look(name: str) -> str:
-    """How a name looks."""
-    name = SURROGATE.sub("\ufffd", name)
-    name = "".join(character for character in name if character not in INVISIBLE)
-    return unicodedata.normalize("NFC", re.sub(r"\s+", " ", name).strip())
+    """How a name looks, in a file that holds no half of a surrogate pair."""
+    return normalize_label(SURROGATE.sub("\ufffd", name))
 
 
 safe_names = st.lists(
@@ -86,7 +85,7 @@ def may_be_refused(form, names, truth, given) -> bool:
         # No row says that the label is absent.
         nowhere = (matrix == 1).any(0) & ~(matrix == 0).any(0) & np.isnan(matrix).any(0)
         return (given["blank_label"] == "ignored" and bool(nowhere.any())) or np.isnan(matrix).all(0).any()
-    if not written:
+    if not written or any(JOINED.intersection(name) for name in names):
         return True
     if form == "separated":
         return not any(given["separator"] in given["separator"].join(row) for row in [written]) or all(

@@ -128,6 +128,10 @@ WEIGHTS = {
     "missing": (lambda weights: weights.pop("classifier.bias"), r"missing keys \(classifier\.bias\)"),
     "unexpected": (lambda weights: weights.update(extra=torch.zeros(1)), r"unexpected keys \(extra\)"),
     "not finite": (poison, r"not finite \(classifier\.bias\)"),
+    "whole numbers": (
+        lambda weights: weights.update({"classifier.bias": weights["classifier.bias"].to(torch.int32)}),
+        r"no floating-point numbers \(classifier\.bias\)",
+    ),
     "another shape": (
         lambda weights: weights.update({"classifier.bias": torch.zeros(7)}),
         "broken or not those of the configuration",

@@ -140,6 +140,12 @@ def test_fault_32_a_weight_that_is_not_finite_is_an_error(folder, value):
         load_tagger(folder)
 
 
+def test_fault_32_a_weight_of_whole_numbers_is_an_error(folder):
+    change_weights(folder, lambda weights: weights.update({"classifier.bias": torch.zeros(3, dtype=torch.int64)}))
+    with pytest.raises(ValueError, match=r"classifier\.bias are no floating-point numbers"):
+        load_tagger(folder)
+
+
 def test_fault_32_a_flipped_bit_in_the_header_is_an_error(folder):
     path = folder / "model.safetensors"
     data = path.read_bytes()
@@ -194,4 +200,26 @@ def test_fault_34_a_tokenizer_that_truncates_to_nothing_is_an_error(folder):
 def test_fault_34_a_file_of_a_folder_that_is_damaged_is_told_by_name(folder, name, text):
     (folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"tokenizer|config\.json"):
+        load_tagger(folder)
+
+
+@pytest.mark.parametrize("limit", [1.5, "512", True, float("nan")])
+def test_fault_34_a_limit_that_is_no_whole_number_is_an_error(folder, limit):
+    change_json(folder / "tokenizer_config.json", model_max_length=limit)
+    with pytest.raises(ValueError, match=f"tokenizer of .*`model_max_length` is {limit!r}"):
+        load_tagger(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_fault_34_a_broken_tokenizer_is_told_with_its_folder(folder, name, content):
+    (folder / name).write_text(content)
+    with pytest.raises(ValueError, match=r"The tokenizer of .* cannot be used"):
+        load_tagger(folder)
+
+
+@pytest.mark.parametrize("change", [{"pad_token_id": -1}, {"pad_token_id": 9999}, {"hidden_size": "6"}], ids=str)
+def test_fault_34_a_configuration_that_is_wrong_is_told_with_its_folder(folder, change):
+    change_json(folder / "config.json", **change)
+    with pytest.raises(ValueError, match=rf"config\.json of (.|\n)*{next(iter(change))}"):
         load_tagger(folder)

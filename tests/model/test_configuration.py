@@ -97,12 +97,93 @@ def test_fault_19_a_name_that_is_no_label_is_refused(tmp_path, field):
         config.save_pretrained(tmp_path)
 
 
+def edit(folder: Path, change) -> None:
+    """A config.json that somebody changes by hand."""
+    RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3}).save_pretrained(folder)
+    file = folder / "config.json"
+    values = json.loads(file.read_text())
+    change(values)
+    file.write_text(json.dumps(values))
+
+
 def test_fault_19_a_file_in_which_the_labels_alone_were_renamed_is_refused(tmp_path):
-    RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3}).save_pretrained(tmp_path)
-    file = tmp_path / "config.json"
-    file.write_text(file.read_text().replace('"1": "law"', '"1": "Recht"'))
+    edit(tmp_path, lambda values: values.update(id2label=RENAMED, label2id=dict(map(reversed, RENAMED.items()))))
     with pytest.raises(StrictDataclassError, match=r"`thresholds` names \[law\]"):
         RnnMultilabelConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id2label": RENAMED},
+        {"id2label": {0: "law", 1: "art", 2: "war"}},
+        {"label2id": {"law": 0, "art": 1, "war": 2}},
+    ],
+    ids=str,
+)
+def test_fault_19_a_file_whose_two_maps_differ_is_refused_where_thresholds_are_by_name(tmp_path, change):
+    edit(tmp_path, lambda values: values.update(change))
+    with pytest.raises(ValueError, match=r"`id2label` and `label2id` differ in \["):
+        RnnMultilabelConfig.from_pretrained(tmp_path)
+    edit(tmp_path, lambda values: values.update(change, thresholds=0.3))
+    config = RnnMultilabelConfig.from_pretrained(tmp_path)
+    assert config.label2id == {label: index for index, label in config.id2label.items()}
+
+
+@pytest.mark.parametrize("name", ["threshold", "treshold", "hiden_size", "positive_weight"])
+def test_fault_19_a_misspelled_field_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"no `{name}`; `[a-z_]+` is near"):
+        RnnMultilabelConfig(id2label=NAMES, **{name: 0.3})
+    edit(tmp_path, lambda values: values.update({name: 0.3}))
+    with pytest.raises(ValueError, match=f"no `{name}`"):
+        AutoConfig.from_pretrained(tmp_path)
+    assert RnnMultilabelConfig(my_own_field=1).my_own_field == 1
+
+
+@pytest.mark.parametrize("more", [{"label2id": {"Kunst": 0, "Recht": 1, "war": 2}}], ids=str)
+def test_fault_19_either_map_renames_labels(tmp_path, more):
+    config = RnnMultilabelConfig(id2label=NAMES, **BY_NAME)
+    config.label2id = more["label2id"]
+    assert_renamed(config)
+    RnnMultilabelConfig(id2label=NAMES, **BY_NAME).save_pretrained(tmp_path)
+    assert_renamed(RnnMultilabelConfig.from_pretrained(tmp_path, **more))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({0: "a", 1: "a", 2: "b"}, r"names \[a\] twice"),
+        ({0: "a", 2: "b", 3: "c"}, r"has the indices \[0, 2, 3\]"),
+        (["a", "b", "c"], r"is \['a', 'b', 'c'\]"),
+        (None, "is None"),
+        ({0: 1, 1: 2, 2: 3}, "is {0: 1"),
+    ],
+)
+def test_fault_19_labels_that_are_set_are_checked(labels, message):
+    config = RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3})
+    with pytest.raises(ValueError, match=f"`id2label` {message}"):
+        config.id2label = labels
+    assert config.id2label == NAMES
+
+
+@pytest.mark.parametrize("thresholds", [math.nan, 2, {"law": math.nan}, {"law": -0.1}], ids=str)
+def test_fault_19_thresholds_that_are_none_are_refused_where_they_are_asked_for(thresholds):
+    config = RnnMultilabelConfig(id2label=NAMES)
+    config.thresholds = thresholds
+    with pytest.raises(ValueError, match=r"`thresholds` holds .*\[0, 1\]"):
+        _ = config.label_thresholds
+
+
+def test_fault_19_labels_that_change_places_in_place_are_refused(tmp_path):
+    config = RnnMultilabelConfig(id2label=dict(NAMES), thresholds={"law": 0.3})
+    config.id2label[0], config.id2label[1] = "law", "art"
+    with pytest.raises(ValueError, match=r"differ in \[law, art\]"):
+        _ = config.label_thresholds
+    with pytest.raises(StrictDataclassError, match=r"differ in \[law, art\]"):
+        config.save_pretrained(tmp_path)
+    config.thresholds = 0.3
+    config.save_pretrained(tmp_path)
+    assert RnnMultilabelConfig.from_pretrained(tmp_path).label2id == {"law": 0, "art": 1, "war": 2}
 
 
 def test_fault_19_labels_that_are_renamed_in_place_are_refused_where_a_threshold_is_asked_for():

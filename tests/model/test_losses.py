@@ -151,6 +151,15 @@ def test_the_loss_is_called_as_the_registry_says(build_config, monkeypatch):
     torch.testing.assert_close(given[2], LABELS / 2 + 0.25)
 
 
+@pytest.mark.parametrize("value", [2.0, -1.0, math.nan, math.inf, -99.0])
+def test_fault_42_a_label_that_is_no_label_is_an_error_with_its_row(build_tagger, batch, value):
+    batch["labels"][1, 2] = value
+    with pytest.raises(ValueError, match=rf"`labels` holds {value} in row 1 of the batch, label 2"):
+        build_tagger()(**batch)
+    batch["labels"][1, 2] = 0.5
+    assert build_tagger()(**batch).loss.isfinite()
+
+
 # Parts of a batch
 
 

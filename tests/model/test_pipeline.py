@@ -431,6 +431,36 @@ def test_fault_22_what_others_do_with_the_tokenizer_does_not_count(tagger):
     assert tagger(TEXTS) == expected
 
 
+def test_fault_34_a_tokenizer_with_other_tokens_than_the_model_is_refused(folder, tagger):
+    words = [f"word{number}" for number in range(300)]
+    larger = train_tokenizer(words * 2, algorithm="word")
+    with pytest.raises(ValueError, match=r"tokenizer has 302 tokens and the model's `vocab_size` is \d+"):
+        pipeline("multi-label-tagging", model=folder, tokenizer=larger)
+    tagger.model.config.vocab_size = 1000
+    tagger.tokenizer = larger
+    with pytest.raises(ValueError, match=r"tokenizer has 302 tokens and the model's `vocab_size` is 1,000"):
+        tagger("a lamp")
+    tagger.tokenizer = AutoTokenizer.from_pretrained(folder)
+    tagger.model.config.vocab_size = len(tagger.tokenizer) + 7
+    assert tagger("a lamp")
+    tagger.tokenizer.add_tokens([f"new{number}" for number in range(8)])
+    with pytest.raises(ValueError, match="`vocab_size`"):
+        tagger("new7")
+
+
+def test_fault_22_the_side_of_truncation_is_the_tokenizers_as_it_is_now(tagger):
+    text = "a lamp for the wooden desk"
+    right = tagger.logits(text, max_length=2)
+    tagger.tokenizer.truncation_side = "left"
+    assert not np.array_equal(tagger.logits(text, max_length=2), right)
+    tagger.tokenizer.truncation_side = "right"
+    assert np.array_equal(tagger.logits(text, max_length=2), right)
+
+
+def test_fault_28_a_maximum_length_beyond_all_texts_is_none(tagger):
+    assert np.array_equal(tagger.logits(TEXTS, max_length=10**30), tagger.logits(TEXTS, truncation=False))
+
+
 def test_the_tokenizer_is_used_as_it_is_now(tagger):
     text = "a lamp for the desk"
     whole = tagger.logits(text)

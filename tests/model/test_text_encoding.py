@@ -122,6 +122,50 @@ def test_fault_38_the_tokens_are_those_of_the_whole_text(name, text, limit, side
     ]
 
 
+RUNS = [
+    "x",
+    "ab",
+    "灯",
+    "é",
+    "e\u0301",
+    "\u1100\u1161",
+    "!",
+    "12",
+    "👩\u200d🚀",
+    "🇩🇪",
+    "ｶﾞ",
+    "ﷺ",
+    "[SEP]",
+    "``",
+    "\u0e2a\u0e27",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(list(TOKENIZERS)),
+    st.lists(st.tuples(st.sampled_from([*RUNS, " ", "\u0301"]), st.integers(1, 120)), min_size=1, max_size=6),
+    st.integers(3, 12),
+)
+def test_fault_38_the_tokens_of_a_text_without_spaces_are_those_of_the_whole_text(name, runs, limit):
+    text = "".join(run * times for run, times in runs)
+    tokenizer, _ = TOKENIZERS[name]
+    (found,) = TextEncoder(tokenizer, limit)([text])
+    assert found.ids == truncated(tokenizer, text, limit)
+
+
+@pytest.mark.parametrize("name", ["wordpiece", "bpe", "unigram", "word"])
+@pytest.mark.parametrize("run", [run for run in RUNS if run != "🇩🇪"])
+def test_fault_38_little_of_a_text_without_spaces_is_tokenized(name, run, monkeypatch):
+    tokenizer, _ = TOKENIZERS[name]
+    encoder, sizes = TextEncoder(tokenizer, 64), []
+    boundary = text_encoding._boundary
+    monkeypatch.setattr(text_encoding, "_boundary", lambda text, size: sizes.append(size) or boundary(text, size))
+    (found,) = encoder([run * 100_000])
+    assert found.ids == truncated(tokenizer, run * 12_000, 64)
+    assert sizes[-1] <= 64 * 2 * 4**4 < 100_000
+
+
 @pytest.mark.parametrize("name", [name for name, (_, spaces) in TOKENIZERS.items() if spaces])
 def test_fault_38_little_of_ten_million_characters_is_tokenized(name, monkeypatch):
     tokenizer, _ = TOKENIZERS[name]

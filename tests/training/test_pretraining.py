@@ -31,6 +31,7 @@ from hf_rnn_multilabel.training.pretraining import (
     PretrainingRecipe,
     make_masked_lm,
     make_masking_vocabulary,
+    split_off,
     split_texts,
 )
 from hf_rnn_multilabel.training.recipe import HEAD, NETWORK, Recipe, Traits, refuse_settings, resolve
@@ -118,11 +119,13 @@ def test_the_figures_are_those_of_the_reloaded_model(pretrained, texts):
     info = PretrainingInfo.load(pretrained)
     tokenizer = AutoTokenizer.from_pretrained(pretrained)
     lengths = [len(ids) for ids in tokenizer(make_texts(200))["input_ids"]]
-    assert {split: size.rows for split, size in info.splits.items()} == {"train": 160, "validation": 40}
+    parts = split_off(make_texts(200), 0.2, 42)
+    assert {split: size.rows for split, size in info.splits.items()} == dict(
+        zip(("train", "validation"), map(len, parts.values()), strict=True)
+    )
     assert sum(info.tokens.values()) == sum(lengths) > info.tokens["validation"] > 40
     model = AutoModelForMaskedLM.from_pretrained(pretrained).eval()
     assert info.num_parameters == model.num_parameters()
-    parts = Dataset.from_dict({"text": make_texts(200)}).train_test_split(0.2, seed=42)
     held_out = split_texts(parts["test"], tokenizer)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -175,6 +178,16 @@ def test_a_run_that_resumes_ends_at_the_weights_of_one_that_was_not_stopped(tmp_
     assert different(weights_of(tmp_path / "cut"), weights_of(pretrained)) == []
     expected = PretrainingInfo.load(pretrained)
     assert (info.loss, info.training.steps) == (expected.loss, expected.training.steps)
+
+
+def test_fault_11_no_copy_of_a_text_is_held_out():
+    texts = [f"text {number % 20}" + " " * (number % 3) for number in range(200)]
+    parts = split_off(texts, 0.1, 0)
+    train, test = ({" ".join(text.split()) for text in parts[split]["text"]} for split in ("train", "test"))
+    assert len(test) == 2 and len(train) == 18 and not train & test
+    assert sorted([*parts["train"]["text"], *parts["test"]["text"]]) == sorted(texts)
+    with pytest.raises(ValueError, match="All 3 texts are the same"):
+        split_off(["a", "a ", " a"], 0.5, 0)
 
 
 def test_fault_14_a_stopped_run_does_not_resume_on_other_texts(tmp_path, texts):

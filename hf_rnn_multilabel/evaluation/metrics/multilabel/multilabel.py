@@ -244,7 +244,7 @@ def scores_of_prediction(prediction: Any) -> NDArray[Any]:
         prediction: its `predictions` are logits of shape (rows, labels), or a tuple that starts with them.
 
     Returns:
-        Probabilities, shape (rows, labels). Warns if all logits lie in [0, 1], as probabilities do.
+        Probabilities, shape (rows, labels). Warns if no logit is negative, as no probability is.
 
     Raises:
         ValueError: if a logit is not finite, or if the predictions are the numbers 0 and 1.
@@ -252,13 +252,13 @@ def scores_of_prediction(prediction: Any) -> NDArray[Any]:
     outputs = prediction.predictions
     logits = _matrix("predictions", outputs[0] if isinstance(outputs, tuple | list) else outputs)
     _reject("predictions", logits, ~np.isfinite(logits), FINITE)
-    if ((logits >= 0) & (logits <= 1)).all():
+    if (logits >= 0).all():
         remedy = "leave out `preprocess_logits_for_metrics`, the sigmoid is applied here"
         if logits.any() and np.isin(logits, (0, 1)).all():
             raise ValueError(f"`predictions` must be logits, but all {logits.size:,} are 0 or 1; {remedy}.")
         warnings.warn(
-            f"All {logits.size:,} `predictions` lie in [0, 1], as probabilities do, but logits are expected. If they "
-            f"are probabilities, all metrics are wrong: {remedy}.",
+            f"All {logits.size:,} `predictions` are at least 0, as probabilities are, but logits are expected. If "
+            f"they are probabilities, all metrics are wrong: {remedy}.",
             stacklevel=3,
         )
     return sigmoid(logits)
