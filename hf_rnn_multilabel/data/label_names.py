@@ -26,7 +26,7 @@ ENDS = re.compile(r"^[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+$")
 FILLERS = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")
 DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 # A list or a set as Python, numpy or JSON writes it.
-WRITTEN_LIST = re.compile(r"\[.*\]|\{.*\}|\(\s*['\"].*\)", re.DOTALL)
+WRITTEN_LIST = re.compile(r"\[.*\]|\{\s*['\"].*\}|\(\s*['\"].*\)", re.DOTALL)
 # What a file holds where a line break or a tab was written as two characters.
 ESCAPES = (r"\n", r"\t")
 

@@ -68,7 +68,11 @@ def with_text(index: int, text: str) -> list[dict]:
         (csv_rows(TEXTS, ["red", "Red"] * 10), {}, ["'Red' in row 2 and 'red' in row 1"]),
         (csv_rows(TEXTS, ['"red"', "blue"] * 10), {"name": "a.jsonl"}, ["quotation marks", "'\"red\"' in row 1"]),
         (csv_rows(TEXTS, ["{red;blue}", "{blue}"] * 10), {"label_separator": ";"}, ["brackets", "in row 1"]),
-        (csv_rows(TEXTS, ["red;blue", "red|blue"] * 10), {"label_separator": ";"}, ["'|'", "'red|blue' in row 2"]),
+        (
+            csv_rows(TEXTS, ["red;blue", "red|blue"] * 10),
+            {"label_separator": ";", "label_list": ["red", "blue", "red|blue"]},
+            ["'|'", "'red|blue' in row 2"],
+        ),
         (csv_rows(TEXTS, ["cafÃ©", "blue"] * 10), {}, ["wrong encoding", "'cafÃ©' in row 1", "`encoding`"]),
     ],
 )

@@ -330,6 +330,7 @@ def tag(tagger):
     module = import_module("hf_rnn_multilabel.cli.tag")
     patch = pytest.MonkeyPatch()
     patch.setattr(module, "load_tagger", lambda *args, **kwargs: tagger)
+    patch.setattr(module, "tagging_identity", lambda *args, **kwargs: {})
     yield lambda *arguments: module.main(["--model", "x", *map(str, arguments)])
     patch.undo()
 

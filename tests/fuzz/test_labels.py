@@ -91,6 +91,8 @@ def may_be_refused(form, names, truth, given) -> bool:
         return not any(given["separator"] in given["separator"].join(row) for row in [written]) or all(
             sum(row) <= 1 for row in matrix
         )
+    if form == "ids" and any(name.isdecimal() for name in names):
+        return True  # an id may be a name or an index
     return any(SURROGATE.search(name) for name in names) or "text" in names
 
 
