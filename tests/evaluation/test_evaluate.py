@@ -216,3 +216,9 @@ def test_label_names_that_are_no_list_are_refused(names):
 def test_label_names_of_a_table_that_are_no_list_are_refused(names):
     with pytest.raises(ValueError, match="`label_names` is"):
         per_label_metrics([[0, 1]], [[0, 1]], names)
+
+
+@pytest.mark.parametrize("thresholds", [[None, []], [[0.1], [0.2, 0.3]], None, "0.5"], ids=repr)
+def test_fault_28_thresholds_that_are_no_numbers_are_refused(thresholds):
+    with pytest.raises(ValueError, match="`thresholds` must be one number or one for each"):
+        apply_thresholds([[0.1, 0.9]], thresholds)

@@ -325,13 +325,13 @@ def test_a_damaged_file_gives_the_rows_of_a_naive_reader_or_an_error(folder, fil
 
 
 @pytest.fixture(scope="module")
-def tag(tagger):
+def tag(tagger, tmp_path_factory):
     """The command, with a tagger that is loaded already."""
+    model = tmp_path_factory.mktemp("model")
     module = import_module("hf_rnn_multilabel.cli.tag")
     patch = pytest.MonkeyPatch()
     patch.setattr(module, "load_tagger", lambda *args, **kwargs: tagger)
-    patch.setattr(module, "tagging_identity", lambda *args, **kwargs: {})
-    yield lambda *arguments: module.main(["--model", "x", *map(str, arguments)])
+    yield lambda *arguments: module.main(["--model", str(model), *map(str, arguments)])
     patch.undo()
 
 

@@ -178,7 +178,10 @@ def apply_thresholds(scores: ArrayLike, thresholds: float | ArrayLike = 0.5) -> 
         ValueError: if a score is not finite, or the thresholds are neither one number nor one per label.
     """
     scores = _scores(scores)
-    limits = np.asarray(thresholds)
+    try:
+        limits = np.asarray(thresholds)
+    except ValueError:  # rows of different lengths
+        limits = np.asarray(None)
     if limits.dtype.kind not in "fiu" or limits.shape not in ((), scores.shape[1:]) or np.isnan(limits).any():
         raise ValueError(
             f"`thresholds` must be one number or one for each of the {scores.shape[1]} labels, not "
