@@ -15,7 +15,7 @@ from typing import Any
 from transformers.utils import logging
 
 from ..hub.atomic import write_text
-from ..hub.fingerprint import differences
+from ..hub.fingerprint import differences, digest
 from ..hub.partial import partial_folder, remove_partial
 from .files import STANDARD_STREAM, PathLike, open_compressed, resolve_format
 from .writers import WRITERS, Row, RowWriter, json_text, standard_output
@@ -226,16 +226,14 @@ def _resumable(place: Path, folder: Path, kind: str, resumption: Resumption) -> 
 
 def _stopped(place: Path, folder: Path, resumption: Resumption) -> dict[str, Any]:
     """The state of a stopped run to resume from; empty: the output starts again."""
-    try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not (folder / ROWS).exists():
         return {}
-    if not resumption.resume:
-        logger.warning(
-            f"{str(folder)!r} held {state['rows']:,} rows of a stopped run; they are made again. With `resume` they "
-            "would have been kept."
-        )
-        (folder / STATE).unlink()
+    state = _saved_state(folder)
+    if not resumption.resume or not state:
+        kept = "With `resume` they would have been kept." if state else "It saved none, or its files are damaged."
+        rows = f"{state['rows']:,} rows" if state else "rows"
+        logger.warning(f"{str(folder)!r} held {rows} of a stopped run; they are made again. {kept}")
+        (folder / STATE).unlink(missing_ok=True)
         return {}
     different = differences(state["identity"], json.loads(json.dumps(resumption.identity, default=str)))
     if different:
@@ -243,17 +241,35 @@ def _stopped(place: Path, folder: Path, resumption: Resumption) -> dict[str, Any
             f"{str(folder)!r} holds a stopped run of something else; what differs: {'; '.join(different)}. Leave out "
             "`resume` to start again, or repeat the run that it is of."
         )
-    try:
-        size = (folder / ROWS).stat().st_size
-    except OSError:
-        size = 0
-    if size < state["bytes"]:
-        raise ValueError(
-            f"{str(folder / ROWS)!r} has {size:,} bytes and should have {state['bytes']:,}; leave out `resume` to "
-            "start again."
-        )
     logger.warning(f"Resuming {str(place)!r} after {state['rows']:,} rows.")
     return state
+
+
+def _saved_state(folder: Path) -> dict[str, Any]:
+    """The state that was saved; empty: there is none, or it is damaged, or the rows that it is of are."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        checksum = state.pop("checksum")
+        if checksum != _checksum(state) or state["written"] != _hash_file(folder / ROWS, state["bytes"]).hexdigest():
+            return {}
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return {}
+    return state
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    return digest([json.dumps(state, sort_keys=True).encode()])
+
+
+def _hash_file(path: Path, size: int, done: int = 0, hashed: Any = None) -> Any:
+    """A hash of the first bytes of a file, or one of those before with the bytes that follow."""
+    hashed = blake2b(digest_size=16) if hashed is None else hashed
+    with open(path, "rb") as file:
+        file.seek(done)
+        while done < size and (part := file.read(min(1 << 20, size - done))):
+            hashed.update(part)
+            done += len(part)
+    return hashed
 
 
 class _OtherRowsError(ValueError):
@@ -269,6 +285,7 @@ class _ResumableOutput(Output):
         self._file, self._folder, self._resumption = file, folder, resumption
         self._earlier = state.get("input")
         self._saved = self.resumed
+        self._written, self._hashed = _hash_file(folder / ROWS, state.get("bytes", 0)), state.get("bytes", 0)
         self._num_read = 0
         self._digest = blake2b(digest_size=16)
         # Of the last window's end.
@@ -319,7 +336,10 @@ class _ResumableOutput(Output):
     def _save(self) -> None:
         if self._end and self._end["rows"] > self._saved:
             _sync(self._file)
-            text = json.dumps(self._end, indent=2, ensure_ascii=False, default=str)
+            size = self._end["bytes"]
+            self._written, self._hashed = _hash_file(self._folder / ROWS, size, self._hashed, self._written), size
+            state = json.loads(json.dumps(self._end | {"written": self._written.hexdigest()}, default=str))
+            text = json.dumps(state | {"checksum": _checksum(state)}, indent=2, ensure_ascii=False)
             write_text(self._folder / STATE, text + "\n")
             self._saved = self._end["rows"]
 

@@ -34,15 +34,21 @@ def partial_folder(
 
     Raises:
         ValueError: The name of the place is no UTF-8, which the libraries that write weights need.
+        FileExistsError: A folder of that name is there that no run has made.
         BlockingIOError: Another process has it.
         OSError: It cannot be made, or what was made in it could not be written.
     """
     if not _is_utf_8(str(place)):
         raise ValueError(
-            f"{str(place)!r} is no UTF-8, so weights cannot be written there; give another `{setting}`, or set "
-            "PYTHONUTF8=1 where the locale has another encoding."
+            f"{str(place)!r} is no UTF-8, which what is written there must be; give another `{setting}`, or set "
+            "PYTHONUTF8=1 if the locale has another encoding."
         )
     folder = place.with_name(place.name + PARTIAL)
+    if folder.is_symlink() or (folder.is_dir() and not _is_ours(folder)) or folder.is_file():
+        raise FileExistsError(
+            f"{str(folder)!r} is needed to make {place.name!r}, and no run has made it; move it away, or give another "
+            f"`{setting}`."
+        )
     lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +74,11 @@ def partial_folder(
         ) from error
     finally:
         lock.release()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is empty, or one that a run has locked."""
+    return (folder / LOCK).exists() or not any(folder.iterdir())
 
 
 def _is_utf_8(text: str) -> bool:

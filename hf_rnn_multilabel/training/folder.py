@@ -45,7 +45,15 @@ class RunFolder:
         path = self.partial / IDENTITY
         identity = json.loads(json.dumps(identity, default=str))
         if path.exists():
-            earlier = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                earlier = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                earlier = None
+            if not isinstance(earlier, dict):
+                raise ValueError(
+                    f"{str(path)!r} is damaged, so it is unknown what its checkpoints are of; remove that folder to "
+                    "start again."
+                )
             different = differences(earlier, identity)
             if different:
                 raise ValueError(

@@ -133,3 +133,13 @@ def test_another_file_at_the_same_path_is_another_run(tmp_path):
 
     assert identify("lamp") == identify("lamp") != identify("desk")
     assert set(identify("lamp")["files"]) == {"distillation.unlabelled_file", "distillation.teacher"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{"])
+def test_fault_37_a_damaged_identity_is_named(tmp_path, text):
+    with run_folder(tmp_path / "model") as folder:
+        folder.identify({"seed": 1})
+        (folder.partial / "checkpoint-1").mkdir()
+        (folder.partial / "run.json").write_text(text)
+    with run_folder(tmp_path / "model") as folder, pytest.raises(ValueError, match=r"run\.json' is damaged"):
+        folder.identify({"seed": 1})
