@@ -112,13 +112,14 @@ def text_digests(rows: Dataset, column: str) -> list[bytes]:
     Texts that differ only in their white space have the same.
     """
     return [
-        hashlib.blake2b(repr(_without_spaces(value)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        hashlib.blake2b(repr(without_spaces(value)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         for table in rows.select_columns([column]).with_format("arrow").iter(1000)
         for value in table[column].to_pylist()
     ]
 
 
-def _without_spaces(value: object) -> object:
+def without_spaces(value: object) -> object:
+    """A text by which copies are told: with single spaces for all white space."""
     return " ".join(value.split()) if isinstance(value, str) else value
 
 

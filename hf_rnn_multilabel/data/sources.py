@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -180,20 +181,21 @@ def load_rows(source: Source) -> DatasetDict:
 
 
 def local_copy(path: PathLike, options: FileOptions) -> str:
-    """The path, or that of a temporary copy of stdin, which can be read only once.
+    """The path, or that of a temporary copy of stdin or a pipe, which can be read only once.
 
     Raises:
-        ValueError: It is stdin, and its format is not given.
+        FileNotFoundError: There is no such file.
+        ValueError: Its format is neither given nor said by its name.
     """
-    if os.fspath(path) != STANDARD_STREAM:
-        check_input(path)
+    check_input(path)
+    if os.path.isfile(path):
         return os.fspath(path)
-    if options.file_format is None:
+    if os.fspath(path) == STANDARD_STREAM and options.file_format is None:
         raise ValueError("The rows come from stdin (-), which has no name that says their format; pass `file_format`.")
-    copy = Path(temporary_folder()) / f"stdin.{options.file_format}"
-    with open_bytes(path) as file, open(copy, "wb") as output:
+    number, copy = tempfile.mkstemp("".join((".", *resolve_format(path, options.file_format))), dir=temporary_folder())
+    with open_bytes(path) as file, open(number, "wb") as output:
         shutil.copyfileobj(file, output)
-    return str(copy)
+    return copy
 
 
 def folder_files(folder: PathLike) -> dict[str, str]:

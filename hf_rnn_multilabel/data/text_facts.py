@@ -10,7 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..model.text_encoding import TextEncoder
-from .columns import Origin, kind
+from .columns import Origin, kind, without_spaces
 
 
 # UTF-8 that was read as latin-1 or cp1252, and what replaces a byte that no encoding explains.
@@ -50,7 +50,7 @@ class TextFacts:
 
     @property
     def hashes(self) -> np.ndarray:
-        """A 64-bit number for each text, the same for the same text within this process, (rows,)."""
+        """A 64-bit number for each text, the same for texts that differ in white space alone, (rows,)."""
         return np.frombuffer(self._hashes, np.int64) if self._hashes else np.empty(0, np.int64)
 
     def add_rows(self, rows: Dataset) -> None:
@@ -62,7 +62,7 @@ class TextFacts:
     def add(self, texts: Iterable[Any]) -> list[int]:
         """Adds some rows, and returns the hashes of their texts; what is no string counts as None."""
         texts = [text if isinstance(text, str) else None for text in texts]
-        hashes = [hash(text) for text in texts]
+        hashes = [hash(without_spaces(text)) for text in texts]
         self._hashes.extend(hashes)
         for index, text in enumerate(texts, self.rows):
             if text is None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from dataclasses import fields, replace
 from unittest import mock
@@ -492,3 +493,28 @@ def test_one_column_is_not_both_the_texts_and_the_labels():
     rows = [{"text": "a", "tags": "red"}, {"text": "b", "tags": "blue"}] * 4
     with pytest.raises(ValueError, match="`text_column` and `label_column` are both 'tags'"):
         load_data(rows, text_column="tags", label_column="tags")
+
+
+def test_fault_31_rows_of_a_pipe_are_all_read(tmp_path):
+    rows = [json.dumps({"text": f"lamp {number:05}", "tags": ["red", "blue"][: number % 3]}) for number in range(9000)]
+    read, written = os.pipe()
+
+    def write():
+        with open(written, "w") as pipe:
+            pipe.writelines(f"{row}\n" for row in rows)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    data = load_data(f"/dev/fd/{read}", file_format="jsonl")
+    thread.join()
+    os.close(read)
+    assert sum(map(len, data.dataset.values())) == 9000
+
+
+def test_fault_11_copies_up_to_white_space_in_test_are_counted(tmp_path):
+    splits = {
+        split: [{"text": f"copy{space}{number}", "tags": ["a", "b"][: 1 + number % 2]} for number in range(40)]
+        for split, space in (("train", " "), ("test", "  "))
+    }
+    with pytest.warns(UserWarning, match="40 of 40 texts of test stand in train"):
+        load_data(splits)
