@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from .files import DAMAGED, PathLike, quoted, undecodable
+from .files import CONTROLS, DAMAGED, PathLike, quoted, undecodable, warn_of_controls
 
 
 Row: TypeAlias = dict[str, Any]
@@ -75,7 +75,7 @@ class _JsonStream:
 
     def __init__(self, file: io.TextIOWrapper, path: PathLike):
         self.file, self.path = file, path
-        self.buffer, self.position, self.rows = "", 0, 0
+        self.buffer, self.position, self.rows, self.warned = "", 0, 0, False
 
     def peek(self) -> str:
         """The next character that is no white space; "" at the end."""
@@ -117,6 +117,10 @@ class _JsonStream:
             raise ValueError(
                 f"Cannot read {os.fspath(self.path)!r} after row {self.rows}: {error}; is it whole?"
             ) from error
+        if not self.warned and not more.isascii() and (found := CONTROLS.search(more)):
+            self.warned = True
+            where = f"A row after row {max(self.rows - 1, 0)}"
+            warn_of_controls(more, found.start(), self.path, where, self.file.encoding)
         self.buffer, self.position = rest + more, 0
         return bool(more)
 

@@ -249,6 +249,7 @@ def test_a_text_over_lines_is_one_row_without_a_word(tmp_path, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.filterwarnings("ignore:Line .* holds the control character")
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(*[st.text(st.characters(codec="utf-8"), max_size=6)] * 2), min_size=1, max_size=6))
 def test_fault_02_rows_out_are_rows_in_for_what_a_csv_writer_writes(tmp_path_factory, fields):
@@ -346,6 +347,37 @@ def test_fault_10_an_encoding_can_be_said_and_a_wrong_one_is_told_with_the_line(
         line = r"zero bytes" if encoding == "utf-16-le" else f"Line {301 + (kind == 'csv')} .*byte 0x"
         with pytest.raises(ValueError, match=rf"(?s){line}.*`encoding`|a\.{kind}.*{line}.*`encoding`"):
             list(read_rows(path))
+
+
+def test_fault_10_a_file_of_excel_is_proposed_to_be_cp1252(tmp_path):
+    path = write(tmp_path / "a.csv", "text,tags\n“a” lamp – 5 €,x\n", "cp1252")
+    with pytest.raises(ValueError, match='byte 0x93.*`encoding="cp1252"`'):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize(("name", "where"), [("a.csv", "Line 2"), ("a.json", "A row after row 0")])
+@pytest.mark.parametrize(
+    ("written", "encoding", "remedy"),
+    [
+        ("cp1252", "latin-1", '`encoding="cp1252"`'),
+        ("utf-8", "latin-1", "leave `encoding` out"),
+        ("utf-8", None, "Write the file again"),
+    ],
+)
+def test_fault_10_control_characters_are_signs_of_a_wrong_encoding(tmp_path, name, where, written, encoding, remedy):
+    text = "5\x80" if encoding is None else "Spaß… 5 €"
+    rows = [{"text": text, "tags": "x"}, {"text": "\x80" if encoding is None else "€", "tags": "y"}]
+    path = write(tmp_path / name, as_text(name[2:], rows), written)
+    with pytest.warns(UserWarning) as caught:
+        list(read_rows(path, encoding=encoding))
+    (message,) = [str(warning.message) for warning in caught]
+    assert message.startswith(where) and name in message and remedy in message
+
+
+def test_fault_10_files_of_different_encodings_are_told_to_be_saved_alike(tmp_path):
+    path = write(tmp_path / "a.csv", "text,tags\né,x\n")
+    with pytest.raises(ValueError, match="0xc3.*ascii.*One `encoding` holds for all files"):
+        list(read_rows(path, encoding="ascii"))
 
 
 def test_a_line_that_is_not_utf_8_is_told_wherever_the_chunks_end(tmp_path):
