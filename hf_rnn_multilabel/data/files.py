@@ -216,7 +216,7 @@ def warn_of_controls(text: str, position: int, path: PathLike, where: str, encod
     else:
         remedy = 'If the file is from Windows or Excel, pass `encoding="cp1252"`.'
     warnings.warn(
-        f"{where} of {os.fspath(path)!r} holds the control character {text[position]!a}, which shows a wrong encoding "
+        f"{where} of {os.fspath(path)!r} holds the control character {text[position]!a}, a sign of a wrong encoding "
         f"({encoding}): {shown!r}. {remedy}",
         stacklevel=3,
     )

@@ -1,8 +1,10 @@
 """One reader of files for every command: rows one at a time, in flat memory, as many as the file holds."""
 
 import os
+import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,6 +35,8 @@ Row: TypeAlias = dict[str, Any]
 # Names of the column with the texts, the likeliest first.
 TEXT_COLUMNS = ("text", "sentence", "content", "description", "abstract", "body")
 PARQUET_ROWS = 1024  # in memory at once
+FIRST_LINES = 10  # of txt, by which a table is known
+COLUMN_NAME = re.compile(r"[^\W\d][\w .-]{0,30}")
 
 
 def read_rows(
@@ -45,7 +49,8 @@ def read_rows(
 ) -> Iterator[Row]:
     r"""Reads the rows of a file or of stdin, one at a time and as many as there are.
 
-    - txt: each line is a row, an empty one too.
+    - txt: each line is a row, an empty one too. A table whose header names the texts is an error, unless `file_format`
+      is given.
     - jsonl: each line that is not blank is an object. json: a list of objects, or objects one after the other.
     - csv and tsv: the first line names the columns, and every value is a string, whatever it looks like. An empty
       field is None, except that of a text, which is "". In csv, quotation marks enclose fields that may span lines,
@@ -70,6 +75,7 @@ def read_rows(
             has too many or too few fields; with the number of the row, counted from 1, or of the line.
     """
     check_input(path)
+    is_named = file_format is not None
     if os.fspath(path) == STANDARD_STREAM and file_format is None:
         file_format = "txt"
     kind, compression = resolve_format(path, file_format)
@@ -84,7 +90,7 @@ def read_rows(
                 return
             lines = read_lines(file, path)
             if kind == "txt":
-                yield from _read_txt(lines, text_column or "text")
+                yield from _read_txt(lines if is_named else _refuse_table(lines, path), text_column or "text")
             elif kind == "jsonl":
                 yield from read_jsonl(lines, path)
             else:
@@ -245,6 +251,26 @@ def _read_parquet_rows(path: PathLike, compression: str) -> Iterator[Row]:
 def _read_txt(lines: Iterator[str], text_column: str) -> Iterator[Row]:
     for line in lines:
         yield {text_column: line.rstrip("\r\n")}
+
+
+def _refuse_table(lines: Iterator[str], path: PathLike) -> Iterator[str]:
+    """The same lines, if the first of them are no table with tabs between its fields, as Excel's "Unicode text" is.
+
+    Raises:
+        ValueError: They are, and the first line names columns, one as texts are called.
+    """
+    first = list(islice(lines, FIRST_LINES))
+    tabs = {line.count("\t") for line in first}
+    if len(first) > 1 and len(tabs) == 1 and tabs != {0}:
+        names = first[0].rstrip("\r\n").split("\t")
+        remedy = 'pass `file_format="tsv"`'
+        where = "The lines of stdin" if os.fspath(path) == STANDARD_STREAM else f"The lines of {os.fspath(path)!r}"
+        table = f"{where} all hold {tabs.pop()} tabs, as those of a table with the header {names[:8]!r:.200}"
+        named = all(map(COLUMN_NAME.fullmatch, names)) and not set(map(str.casefold, names)).isdisjoint(TEXT_COLUMNS)
+        if named:
+            raise ValueError(f'{table}: {remedy}, or `file_format="txt"` if each line is one text.')
+        warnings.warn(f"{table}. If it is one, {remedy}; each line is read as one text.", stacklevel=2)
+    return chain(first, lines)
 
 
 def _is_number(text: str) -> bool:

@@ -380,6 +380,27 @@ def test_fault_10_files_of_different_encodings_are_told_to_be_saved_alike(tmp_pa
         list(read_rows(path, encoding="ascii"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_fault_10_a_table_that_is_called_txt_is_an_error_unless_the_format_is_said(tmp_path, encoding):
+    path = write(tmp_path / "a.txt", "Text\tLabel\r\na lamp\tx\r\na desk\ty\r\n", encoding)
+    with pytest.raises(ValueError, match=r"a\.txt.*1 tabs.*'Text', 'Label'.*`file_format=\"tsv\"`"):
+        list(read_rows(path))
+    assert [row["Label"] for row in read_rows(path, file_format="tsv")] == ["x", "y"]
+    assert len(list(read_rows(path, file_format="txt"))) == 3
+
+
+def test_fault_10_lines_that_may_be_a_table_are_told(tmp_path):
+    path = write(tmp_path / "a.txt", "1\ta lamp\n2\ta desk\n")
+    with pytest.warns(UserWarning, match="`file_format=\"tsv\"`"):
+        assert len(list(read_rows(path))) == 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", ["a\tb\nc\n", "text\tand one more\n", "text\nlabels\n"])
+def test_lines_with_some_tabs_are_texts_without_a_word(tmp_path, text):
+    assert "".join(row["text"] + "\n" for row in read_rows(write(tmp_path / "a.txt", text))) == text
+
+
 def test_a_line_that_is_not_utf_8_is_told_wherever_the_chunks_end(tmp_path):
     for before in (0, 1, 100, 4000, 8190, 8191, 8192, 9000):
         path = write(tmp_path / "a.txt", b"ab\n" * before + b"\xe9\nx\n" * 3)
