@@ -238,7 +238,7 @@ def undecodable(error: UnicodeDecodeError, path: PathLike, unit: str, number: in
         number += error.object[: error.start].decode(error.encoding, "replace").count("\n") + 1
     # The superset of latin-1 that Windows and Excel write.
     remedy = (
-        "pass the file's `encoding`, which is often `encoding=\"cp1252\"`."
+        'pass the file\'s `encoding`, which is often `encoding="cp1252"`.'
         if error.encoding == "utf-8"
         else f"pass another `encoding`. {ONE_FOR_ALL}"
     )

@@ -93,3 +93,20 @@ def test_rows_count_as_in_the_file_where_texts_are_merged(tmp_path):
     rows = csv_rows([TEXTS[0], TEXTS[0], *TEXTS[1:]], ["red", "blue", *TAGS[:18], "Red"])
     (found,) = warnings_of(tmp_path, rows, group_duplicates=True)
     assert "'Red' in row 21 and 'red' in row 1" in found
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_fault_01_rows_that_lack_the_key_of_the_labels_are_told_with_the_key_that_they_have(tmp_path, name):
+    rows = [{"text": text, "labels": [tag]} for text, tag in zip(TEXTS, TAGS, strict=True)]
+    for row in rows[3:6]:
+        row["lables"] = row.pop("labels")
+    path = tmp_path / name
+    write_jsonl(path, rows)
+    (found,) = inspect_data(path).warnings
+    assert "3 of 20 rows" in found and "row 4" in found and "These rows alone have ['lables']" in found
+
+
+def test_rows_that_say_that_they_have_no_label_are_no_warning(tmp_path):
+    rows = [{"text": text, "labels": [tag]} for text, tag in zip(TEXTS, TAGS, strict=True)]
+    rows[3]["labels"], rows[4]["labels"] = [], None
+    assert warnings_of(tmp_path, rows, "a.jsonl") == []

@@ -391,7 +391,7 @@ def test_fault_10_a_table_that_is_called_txt_is_an_error_unless_the_format_is_sa
 
 def test_fault_10_lines_that_may_be_a_table_are_told(tmp_path):
     path = write(tmp_path / "a.txt", "1\ta lamp\n2\ta desk\n")
-    with pytest.warns(UserWarning, match="`file_format=\"tsv\"`"):
+    with pytest.warns(UserWarning, match='`file_format="tsv"`'):
         assert len(list(read_rows(path))) == 2
 
 
