@@ -2,9 +2,10 @@
 
 import csv
 import os
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from .files import PathLike, quoted
@@ -16,6 +17,8 @@ Fields: TypeAlias = tuple[int, list[str]]
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 SPACED = ' "'
+LONG_NAME = 40  # characters of a column's name that may be a text
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?$")
 MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
 
 
@@ -31,7 +34,7 @@ def read_delimited(
         delimiter: The character between the fields.
         text_column: The column of which an empty field is "" and not None.
     """
-    fields = _split_tsv(lines, delimiter) if kind == "tsv" else _split_csv(lines, delimiter, path)
+    fields = _split_tsv(lines, delimiter, path) if kind == "tsv" else _split_csv(lines, delimiter, path)
     return _read_fields(fields, path, delimiter, kind, text_column)
 
 
@@ -57,10 +60,47 @@ def check_header(names: list[str], path: PathLike) -> None:
         )
 
 
-def _split_tsv(lines: Iterator[str], delimiter: str) -> Iterator[Fields]:
+def looks_like_data(names: Iterable[str], rows: Iterable[Row] = ()) -> str:
+    """What an error on missing columns adds where the names of the columns look like the values of a row.
+
+    Args:
+        names: Of the columns.
+        rows: The first rows.
+
+    Returns:
+        A sentence that begins with a space, or "".
+    """
+    names = list(names)
+    rows = list(rows)
+    repeated = [name for name in names if any(row.get(name) == name for row in rows)]
+    data = repeated or [name for name in names if len(name) > LONG_NAME or len(name.split()) > 4 or NUMBER.match(name)]
+    if not data:
+        return ""
+    return f" The first line looks like data, as {data[0]!r:.80}: add a line before it that names the columns."
+
+
+def _split_tsv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator[Fields]:
+    warned = False
     for number, line in enumerate(lines, 1):
         line = line.rstrip("\r\n")
-        yield number, line.split(delimiter) if line else []
+        fields = line.split(delimiter) if line else []
+        if not warned and '"' in line and (found := next(filter(_is_quoted, fields), None)) is not None:
+            warned = True
+            warnings.warn(
+                f"Line {number} of {os.fspath(path)!r} has {found!r:.80} in quotation marks, with those within "
+                "doubled, as csv writes them. In tsv, these marks are text. If the file is csv, pass "
+                f'`file_format="csv"` and `delimiter={delimiter!r}`.',
+                stacklevel=2,
+            )
+        yield number, fields
+
+
+def _is_quoted(field: str) -> bool:
+    """Whether a field is in quotation marks, and all within it, one at least, are doubled, as csv writes them."""
+    if '""' not in field:
+        return False
+    inner = field.strip()[1:-1]
+    return len(inner) > 2 and field.strip() == f'"{inner}"' and '"' not in inner.replace('""', "")
 
 
 def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator[Fields]:

@@ -38,11 +38,6 @@ def find_in_texts(split: str, part: SplitInspection, origin: Origin, encoding: s
         example = f"for example row {origin.number(split, index)}, {text!r}"
         return f"{texts.counts[sign]:,} of {texts.rows:,} texts of {origin.split(split)} {what}, {example}."
 
-    if texts.counts["quoted"] and file is not None and file.format == "tsv":
-        yield (
-            f"{shown('quoted', 'are in quotation marks, with those within doubled, as csv writes them')} If the file "
-            f'is csv, pass `file_format="csv"` and `delimiter={file.delimiter!r}`.'
-        )
     if texts.counts["garbled"] > MAX_GARBLED * texts.rows:
         remedy = (
             f"Pass another `encoding` than {encoding!r}, or none."

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .delimited import DELIMITERS, check_delimiter, check_header, read_delimited
+from .delimited import DELIMITERS, check_delimiter, check_header, looks_like_data, read_delimited
 from .files import (
     DAMAGED,
     FORMATS,
@@ -152,7 +152,7 @@ def missing_text(row: Row, column: str, where: str) -> ValueError:
     """The error for a row whose text is missing or no string."""
     return ValueError(
         f"{where} has {row.get(column)!r:.80} as `{column}`; it must be a string. Its columns are {quoted(row)}; name "
-        "the texts' with `text_column`."
+        f"the texts' with `text_column`.{looks_like_data(row)}"
     )
 
 

@@ -25,6 +25,7 @@ from datasets import (
 from datasets.exceptions import DatasetGenerationError
 from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 
+from .delimited import looks_like_data
 from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, resolve_format
 from .label_forms import find_label_column
 from .readers import guess_text_column, is_delimited, read_parquet, read_rows
@@ -109,9 +110,13 @@ def find_columns(
     if not first:
         raise ValueError(f"{os.fspath(path)!r} holds no rows.")
     names = list(dict.fromkeys(chain.from_iterable(first)))
-    if labels is None:
-        labels = [find_label_column(names)]
-    return Columns(text or guess_text_column(first, path, labels), labels, optional)
+    try:
+        labels = [find_label_column(names)] if labels is None else labels
+        return Columns(text or guess_text_column(first, path, labels), labels, optional)
+    except ValueError as error:
+        if is_delimited(path, options.file_format) and (hint := looks_like_data(names, first)):
+            raise ValueError(f"{error}{hint}") from error
+        raise
 
 
 def load_hub(name: str, config: str | None = None, revision: str | None = None) -> DatasetDict:
@@ -256,7 +261,8 @@ def _read_file(
         missing = [column for column in wanted or () if column not in seen]
         optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
         if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
-            raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.")
+            hint = looks_like_data(seen) if is_delimited(path, options.file_format) else ""
+            raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.{hint}")
     if lacking is not None and lacking.rows:
         warnings.warn(lacking.in_words(name, builder.rows), stacklevel=2)
     if facts is not None:

@@ -48,7 +48,7 @@ def with_text(index: int, text: str) -> list[dict]:
         (
             csv_rows([f'"a ""{text}"""' for text in TEXTS], TAGS),
             {"name": "a.tsv"},
-            ["20 of 20", "row 1", '`file_format="csv"`', r"`delimiter='\t'`"],
+            ["Line 2 of", '`file_format="csv"`', r"`delimiter='\t'`"],
         ),
         (with_text(4, "cafÃ© and tea"), {}, ["1 of 20", "row 5, 'cafÃ© and tea'"]),
         (with_text(4, "a café"), {"encoding": "latin-1"}, ["`encoding` than 'latin-1'", "row 5"]),
@@ -110,3 +110,22 @@ def test_rows_that_say_that_they_have_no_label_are_no_warning(tmp_path):
     rows = [{"text": text, "labels": [tag]} for text, tag in zip(TEXTS, TAGS, strict=True)]
     rows[3]["labels"], rows[4]["labels"] = [], None
     assert warnings_of(tmp_path, rows, "a.jsonl") == []
+
+
+@pytest.mark.parametrize("options", [{}, {"text_column": "text", "label_column": "tags"}, {"label_column": "tags"}])
+@pytest.mark.parametrize("first", ["a lamp that folds and shines,red", "1,red", "a lamp,red"])
+def test_fault_03_a_file_without_a_header_is_told_so(tmp_path, first, options):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{first}\na desk,red\nmore,blue\n", encoding="utf-8")
+    if first == "a lamp,red" and "text_column" in options:
+        options = {"label_column": "tags"}  # the first rows tell it, and they are not read where both are named
+    with pytest.raises(ValueError, match=r"first line looks like data.*a line before it that names the columns"):
+        inspect_data(path, **options)
+
+
+def test_columns_that_are_called_otherwise_are_no_missing_header(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("comment,kind\na desk,red\nmore,blue\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="label_column") as caught:
+        inspect_data(path)
+    assert "looks like data" not in str(caught.value)
