@@ -21,8 +21,12 @@ SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
+def read_jsonl(lines: Iterator[str], path: PathLike, text_column: str = "text") -> Iterator[Row]:
     """Yields the objects of lines, of which some may be blank."""
+    yield from _refuse_table(_read_lines(lines, path), path, text_column)
+
+
+def _read_lines(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
     row = 0
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
@@ -37,15 +41,58 @@ def read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
         yield _checked(value, line, path, row, number)
 
 
-def read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
+def read_json(file: io.TextIOWrapper, path: PathLike, text_column: str = "text") -> Iterator[Row]:
     """Yields the objects of a list, or those that stand one after the other."""
     stream = _JsonStream(file, path)
     if stream.peek() == "[":
         yield from _read_list(stream)
         return
+    yield from _refuse_table(_read_objects(stream), path, text_column)
+
+
+def _read_objects(stream: "_JsonStream") -> Iterator[Row]:
     while stream.peek():
         value, text = stream.read_value()
-        yield _checked(value, text, path, stream.rows)
+        yield _checked(value, text, stream.path, stream.rows)
+
+
+def _refuse_table(rows: Iterator[Row], path: PathLike, text_column: str) -> Iterator[Row]:
+    """The same rows, if they are more than one object that holds all rows.
+
+    Raises:
+        ValueError: They are one object, with the rows under a key or by columns.
+    """
+    for first in rows:
+        # An object with a text is a row, whatever else it holds.
+        problem = "" if isinstance(first.get(text_column), str) else _table_in(first)
+        second = next(rows, None) if problem else None
+        if problem and second is None:
+            raise ValueError(f"{os.fspath(path)!r} holds one object, {problem}")
+        yield first
+        if second is not None:
+            yield second
+        break
+    yield from rows
+
+
+def _table_in(row: Row) -> str:
+    """What to say of an object that holds the rows of a whole table; "" if it is a row."""
+    nested = [name for name, value in row.items() if _all_are(value, list, dict)]
+    if len(nested) == 1:
+        return f"with the rows under {nested[0]!r:.80}: write that list alone as json, or its objects as jsonl."
+    values = list(row.values())
+    by_columns = _all_are(values, list, dict) or (_all_are(values, list, list) and len({len(v) for v in values}) == 1)
+    if by_columns or row.keys() == {"columns", "index", "data"}:
+        return (
+            f"with the table under {quoted(row)}, not a row per object: write it with one object per row. In pandas, "
+            'this is `to_json(..., orient="records", lines=True)`, in a file that ends in .jsonl.'
+        )
+    return ""
+
+
+def _all_are(values: Any, outer: type, inner: type) -> bool:
+    """Whether values are a container that is not empty, and all in it are of a type."""
+    return isinstance(values, outer) and len(values) > 0 and all(isinstance(value, inner) for value in values)
 
 
 def _read_list(stream: "_JsonStream") -> Iterator[Row]:

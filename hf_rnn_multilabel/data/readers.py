@@ -86,13 +86,13 @@ def read_rows(
     def parse() -> Iterator[Row]:
         with open_text(path, compression, encoding) as file:
             if kind == "json":
-                yield from read_json(file, path)
+                yield from read_json(file, path, text_column or "text")
                 return
             lines = read_lines(file, path)
             if kind == "txt":
                 yield from _read_txt(lines if is_named else _refuse_table(lines, path), text_column or "text")
             elif kind == "jsonl":
-                yield from read_jsonl(lines, path)
+                yield from read_jsonl(lines, path, text_column or "text")
             else:
                 yield from read_delimited(lines, path, kind=kind, delimiter=delimiter, text_column=text_column)
 
@@ -184,9 +184,15 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
     words = [name for name in strings if not all(_is_number(value) for value in values[name])]
     if matches or len(words) == 1:
         return (matches or words)[0]
+    called = [name for name in values if name in TEXT_COLUMNS and name not in set(others)]
+    problem = (
+        f"{called[0]!r} holds {next(value for value in values[called[0]] if not isinstance(value, str))!r:.80}"
+        if called
+        else f"none is called one of {', '.join(TEXT_COLUMNS)}"
+    )
     raise ValueError(
         f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, "
-        f"and none is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {quoted(values)}."
+        f"and {problem}; pass `text_column`. All columns: {quoted(values)}."
     )
 
 

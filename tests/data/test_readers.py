@@ -387,6 +387,37 @@ def test_fault_10_files_of_different_encodings_are_told_to_be_saved_alike(tmp_pa
         list(read_rows(path, encoding="ascii"))
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"version": "1", "data": [{"text": "a"}, {"text": "b"}]}, "rows under 'data'.*json"),
+        ({"text": {"0": "a", "1": "b"}, "labels": {"0": ["x"], "1": []}}, "'text', 'labels'.*orient=\"records\""),
+        ({"0": {"text": "a", "labels": ["x"]}, "1": {"text": "b", "labels": []}}, 'orient="records"'),
+        ({"text": ["a", "b"], "labels": [["x"], []]}, 'orient="records"'),
+        ({"columns": ["text"], "index": [0, 1], "data": [["a"], ["b"]]}, 'orient="records"'),
+    ],
+)
+def test_fault_42_one_object_that_holds_all_rows_is_an_error(tmp_path, name, table, message):
+    with pytest.raises(ValueError, match=f"(?s)one object.*{message}"):
+        list(read_rows(write(tmp_path / name, json.dumps(table))))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("more", [[], [{"text": "b"}]])
+def test_objects_that_hold_objects_are_rows(tmp_path, name, more):
+    rows = [{"text": "a", "spans": [{"start": 0}]}, *more]
+    text = "\n".join(map(json.dumps, rows))
+    assert list(read_rows(write(tmp_path / name, text))) == rows
+
+
+def test_a_column_that_is_called_as_texts_and_holds_others_is_named(tmp_path):
+    rows = [{"text": {"en": "a" * 9000}, "a": "x y", "b": "z"}]
+    with pytest.raises(ValueError, match="'text' holds ") as caught:
+        guess_text_column(rows, "a.jsonl")
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_fault_10_a_table_that_is_called_txt_is_an_error_unless_the_format_is_said(tmp_path, encoding):
     path = write(tmp_path / "a.txt", "Text\tLabel\r\na lamp\tx\r\na desk\ty\r\n", encoding)
