@@ -170,7 +170,8 @@ def _read_fields(
     if len(header) == 1 and (others := [other for other in ",;\t|" if other in header[0]]):
         raise ValueError(
             f"The header of {os.fspath(path)!r} is one field, {header[0]!r:.80}; pass `delimiter={others[0]!r}` if "
-            "that is what stands between the fields."
+            "that is what stands between the fields. One `delimiter` holds for all files, so save files that differ "
+            "with the same one."
         )
     width, number = len(header), 0
     for line, fields in rows:

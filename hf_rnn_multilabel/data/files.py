@@ -33,7 +33,14 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 # What files of other kinds begin with.
-OTHERS = {b"\x1f\x8b": "compressed by gzip", b"PK": "a zip archive or a spreadsheet", b"PAR1": "parquet"}
+OTHERS = {
+    b"\x1f\x8b": "compressed by gzip",
+    b"PK": "a zip archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or a document of an old Office",
+    b"PAR1": "parquet",
+}
+SPREADSHEETS = ("xlsx", "xls", "xlsm", "xlsb", "ods", "numbers")
+SAVE_SPREADSHEET = 'Save a spreadsheet as "CSV UTF-8", or write its rows as jsonl.'
 # Control characters that are letters and marks in cp1252, as "\u0096" for a dash.
 CONTROLS = re.compile("[\u0080-\u009f]")
 ONE_FOR_ALL = "One `encoding` holds for all files, so save files that differ in one encoding, UTF-8."
@@ -59,14 +66,16 @@ def resolve_format(path: PathLike, file_format: str | None = None) -> tuple[str,
         ValueError: The format is none of `FORMATS`, or is not given and the name does not say it.
     """
     if file_format is not None and file_format not in FORMATS:
-        raise ValueError(f"`file_format` is {file_format!r}; it must be one of {', '.join(FORMATS)}.")
+        more = f" {SAVE_SPREADSHEET}" if file_format.lower() in SPREADSHEETS else ""
+        raise ValueError(f"`file_format` is {file_format!r}; it must be one of {', '.join(FORMATS)}.{more}")
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
     named = SUFFIXES.get(suffixes[-1] if suffixes else "")
     if file_format is None and named is None:
+        more = f" {SAVE_SPREADSHEET}" if suffixes and suffixes[-1][1:] in SPREADSHEETS else ""
         raise ValueError(
             f"Cannot tell the format of {os.fspath(path)!r}: its name must end in one of {', '.join(FORMATS)}, with "
-            f"or without {', '.join(COMPRESSIONS)}; rename it, or pass `file_format`."
+            f"or without {', '.join(COMPRESSIONS)}; rename it, or pass `file_format`.{more}"
         )
     return file_format or cast(str, named), compression
 
@@ -161,16 +170,18 @@ def _find_encoding(file: BinaryIO, path: PathLike, compression: str, encoding: s
     except DAMAGED as error:
         raise ValueError(f"Cannot read {os.fspath(path)!r}: {error}; its name says {compression}.") from error
     marked = next((codec for mark, codec in MARKS if head.startswith(mark)), None)
-    if encoding is None and marked is None and b"\0" in head:
+    if marked is None and b"\0" in head:
         is_in = next((name for mark, name in OTHERS.items() if head.startswith(mark)), None)
         if is_in is not None:
             raise ValueError(
                 f"{os.fspath(path)!r} is {is_in}, and no text; give it a name that says so, or unpack it."
+                f"{f' {SAVE_SPREADSHEET}' if 'spreadsheet' in is_in else ''}"
             )
-        raise ValueError(
-            f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
-            "utf-16-le, or its `file_format` if it is a parquet file."
-        )
+        if encoding is None:
+            raise ValueError(
+                f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
+                "utf-16-le, or its `file_format` if it is a parquet file."
+            )
     if encoding is not None and marked is not None and not encoding.startswith(marked.removesuffix("-sig")):
         raise ValueError(
             f"`encoding` is {encoding!r}, but {os.fspath(path)!r} begins with the byte-order mark of "
