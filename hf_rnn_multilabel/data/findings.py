@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from .columns import Origin
 from .encoding import LabelledRows
-from .files import quoted
+from .files import ONE_FOR_ALL, quoted
 from .inspection import Inspection, SplitInspection
 from .label_names import SEPARATORS, is_joined, normalize_label
 from .text_facts import GARBLED
@@ -40,7 +40,7 @@ def find_in_texts(split: str, part: SplitInspection, origin: Origin, encoding: s
 
     if texts.counts["garbled"] > MAX_GARBLED * texts.rows:
         remedy = (
-            f"Pass another `encoding` than {encoding!r}, or none."
+            f"Pass another `encoding` than {encoding!r}, or none. {ONE_FOR_ALL}"
             if encoding is not None
             else "The wrong characters are in the rows themselves: write them again, with the right encoding."
         )

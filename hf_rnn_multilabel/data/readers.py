@@ -62,7 +62,8 @@ def read_rows(
     Args:
         path: The file, plain or compressed (.gz, .bz2, .xz, .zst), or "-" for stdin.
         file_format: One of `FORMATS`. By default as the name says; txt for stdin.
-        delimiter: The character between the fields of csv and tsv; by default a comma or a tab.
+        delimiter: The character between the fields of csv and tsv; by default a comma or a tab, or what
+            Excel's first line `sep=;` says.
         encoding: Of a text file. By default UTF-8, or what a byte-order mark says.
         text_column: The column with the texts, which names the lines of txt.
 
@@ -79,7 +80,7 @@ def read_rows(
     if os.fspath(path) == STANDARD_STREAM and file_format is None:
         file_format = "txt"
     kind, compression = resolve_format(path, file_format)
-    delimiter = check_delimiter(delimiter, kind)
+    check_delimiter(delimiter, kind)
     if kind == "parquet":
         return _read_parquet_rows(path, compression)
 

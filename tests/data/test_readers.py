@@ -173,6 +173,27 @@ def test_a_stream_of_text_in_the_place_of_stdin_is_read():
 # Delimited files
 
 
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n'])
+def test_fault_10_the_delimiter_that_excel_writes_is_obeyed_and_its_line_counts(tmp_path, first):
+    path = write(tmp_path / "a.csv", first + "text;tags\na,b;x\nc\n")
+    rows = read_rows(path)
+    assert next(rows) == {"text": "a,b", "tags": "x"}
+    with pytest.raises(ValueError, match=r"Row 2 \(line 4\)"):
+        next(rows)
+    with pytest.raises(ValueError, match=r"`delimiter` is ','.*sep=;"):
+        list(read_rows(path, delimiter=","))
+    assert next(read_rows(path, delimiter=";")) == {"text": "a,b", "tags": "x"}
+
+
+def test_fault_40_columns_without_a_name_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"Columns \[3, 4\] of .*no name"):
+        list(read_rows(write(tmp_path / "a.csv", "text;tags;;\na;x;;\n"), delimiter=";"))
+
+
+def test_an_index_without_a_name_is_a_column(tmp_path):
+    assert list(read_rows(write(tmp_path / "a.csv", ",text\n0,a\n"))) == [{"": "0", "text": "a"}]
+
+
 def test_fault_02_quotation_marks_of_csv_in_tsv_are_told(tmp_path):
     path = write(tmp_path / "a.tsv", 'text\tn\na ""b""\t1\n"a ""b"""\t2\n"c ""d"""\t3\n')
     with pytest.warns(UserWarning, match=r'Line 3 of .*`file_format="csv"` and `delimiter=') as caught:
@@ -296,7 +317,7 @@ def test_an_empty_field_of_texts_is_an_empty_text(tmp_path):
     assert list(read_texts(path)) == ["", "a"] == list(read_texts(path, "body"))
 
 
-@pytest.mark.parametrize(("name", "header"), [("a.csv", "text,n,text"), ("a.tsv", "n\tn\ttext"), ("a.csv", "text,,")])
+@pytest.mark.parametrize(("name", "header"), [("a.csv", "text,n,text"), ("a.tsv", "n\tn\ttext")])
 def test_fault_40_a_header_that_repeats_a_name_is_an_error(tmp_path, name, header):
     path = write(tmp_path / name, f"{header}\n1{header[4]}2{header[4]}3\n".replace("1x2x3", "1,2,3"))
     with pytest.raises(ValueError, match=rf"header of .*{name}.* more than once"):
