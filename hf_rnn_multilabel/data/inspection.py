@@ -157,7 +157,7 @@ class Inspection:
         for part in self.splits.values():
             part.texts.column = text
         found = f"the first of {', '.join(TEXT_COLUMNS)} that holds strings"
-        found = found if text in TEXT_COLUMNS else "the only column of strings"
+        found = found if text.casefold() in TEXT_COLUMNS else "the only column of strings"
         self.text_reason = found if named_text is None else "named by `text_column`"
         found = f"the only one of {', '.join(LABEL_COLUMNS)} that is there"
         self.label_reason = found if named_labels is None else "named by `label_column`"

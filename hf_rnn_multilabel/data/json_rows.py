@@ -77,11 +77,12 @@ def _refuse_table(rows: Iterator[Row], path: PathLike, text_column: str) -> Iter
 
 def _table_in(row: Row) -> str:
     """What to say of an object that holds the rows of a whole table; "" if it is a row."""
-    nested = [name for name, value in row.items() if _all_are(value, list, dict)]
+    nested = [name for name, value in row.items() if _is_list_of(value, dict)]
     if len(nested) == 1:
         return f"with the rows under {nested[0]!r:.80}: write that list alone as json, or its objects as jsonl."
     values = list(row.values())
-    by_columns = _all_are(values, list, dict) or (_all_are(values, list, list) and len({len(v) for v in values}) == 1)
+    lengths = {len(value) for value in values if isinstance(value, list)}
+    by_columns = _is_list_of(values, dict) or (_is_list_of(values, list) and len(lengths) == 1)
     if by_columns or row.keys() == {"columns", "index", "data"}:
         return (
             f"with the table under {quoted(row)}, not a row per object: write it with one object per row. In pandas, "
@@ -90,9 +91,9 @@ def _table_in(row: Row) -> str:
     return ""
 
 
-def _all_are(values: Any, outer: type, inner: type) -> bool:
-    """Whether values are a container that is not empty, and all in it are of a type."""
-    return isinstance(values, outer) and len(values) > 0 and all(isinstance(value, inner) for value in values)
+def _is_list_of(values: Any, kind: type) -> bool:
+    """Whether values are a list that is not empty, and all in it are of a type."""
+    return isinstance(values, list) and bool(values) and all(isinstance(value, kind) for value in values)
 
 
 def _read_list(stream: "_JsonStream") -> Iterator[Row]:

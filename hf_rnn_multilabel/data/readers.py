@@ -166,7 +166,8 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
         others: Columns that hold something else.
 
     Returns:
-        The first of `TEXT_COLUMNS` that holds strings, else the only column that does, numbers in strings aside.
+        The first of `TEXT_COLUMNS`, in capitals or not, that holds strings, else the only column that does, numbers in
+        strings aside.
 
     Raises:
         ValueError: No column or several columns fit.
@@ -181,20 +182,32 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
         for name, held in values.items()
         if name not in set(others) and all(isinstance(value, str) for value in held)
     ]
-    matches = [name for name in TEXT_COLUMNS if name in strings]
+    matches = columns_called(strings, TEXT_COLUMNS)
     words = [name for name in strings if not all(_is_number(value) for value in values[name])]
-    if matches or len(words) == 1:
+    if is_clear(matches) or (not matches and len(words) == 1):
         return (matches or words)[0]
-    called = [name for name in values if name in TEXT_COLUMNS and name not in set(others)]
-    problem = (
-        f"{called[0]!r} holds {next(value for value in values[called[0]] if not isinstance(value, str))!r:.80}"
-        if called
-        else f"none is called one of {', '.join(TEXT_COLUMNS)}"
-    )
+    called = columns_called([name for name in values if name not in {*others, *strings}], TEXT_COLUMNS)
+    problem = f"none is called one of {', '.join(TEXT_COLUMNS)}"
+    if matches:
+        problem = f"{quoted(matches[:2])} differ in capitals alone"
+    elif called:
+        wrong = next(value for value in values[called[0]] if not isinstance(value, str))
+        problem = f"{called[0]!r} holds {wrong!r:.80}"
     raise ValueError(
         f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, "
         f"and {problem}; pass `text_column`. All columns: {quoted(values)}."
     )
+
+
+def columns_called(columns: Iterable[str], names: Iterable[str]) -> list[str]:
+    """The columns that have one of some names, in capitals or not, in the order of the names."""
+    columns = list(columns)
+    return [column for name in names for column in columns if column.casefold() == name]
+
+
+def is_clear(matches: list[str]) -> bool:
+    """Whether there is a first match, and the second is not the same name in other capitals."""
+    return bool(matches) and (len(matches) == 1 or matches[0].casefold() != matches[1].casefold())
 
 
 def read_parquet(path: PathLike, compression: str = "", columns: list[str] | None = None) -> "Iterator[pa.Table]":

@@ -129,3 +129,22 @@ def test_columns_that_are_called_otherwise_are_no_missing_header(tmp_path):
     with pytest.raises(ValueError, match="label_column") as caught:
         inspect_data(path)
     assert "looks like data" not in str(caught.value)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize(("text", "labels"), [("Text", "Tags"), ("TEXT", "LABELS"), ("Body", "label")])
+def test_columns_are_found_in_capitals(tmp_path, text, labels, in_memory):
+    rows = [{"Name": "one more", text: held, labels: [tag]} for held, tag in zip(TEXTS, TAGS, strict=True)]
+    source = rows if in_memory else tmp_path / "a.jsonl"
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    found = inspect_data(source)
+    assert (found.text_column, found.label_columns) == (text, [labels])
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize(("twice", "setting"), [("text", "`text_column`"), ("tags", "`label_column`")])
+def test_columns_that_differ_in_capitals_alone_are_an_error(tmp_path, twice, setting, in_memory):
+    rows = [row | {twice.title(): row[twice]} for row in csv_rows(TEXTS, TAGS)]
+    write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(ValueError, match=f"{twice}.*{twice.title()}.*{setting}|{twice.title()}.*{twice}.*{setting}"):
+        inspect_data(rows if in_memory else tmp_path / "a.csv")
