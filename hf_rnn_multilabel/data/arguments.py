@@ -65,9 +65,7 @@ class DataArguments:
     )
     encoding: str | None = field(
         default=None,
-        metadata={
-            "help": "Encoding of text files, for example latin-1. Default: UTF-8, or as a byte-order mark says."
-        },
+        metadata={"help": "Encoding of text files, for example cp1252. Default: UTF-8, or as a byte-order mark says."},
     )
 
     def __post_init__(self) -> None:

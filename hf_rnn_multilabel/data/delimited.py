@@ -2,9 +2,11 @@
 
 import csv
 import os
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, TypeAlias
 
 from .files import PathLike, quoted
@@ -16,11 +18,14 @@ Fields: TypeAlias = tuple[int, list[str]]
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 SPACED = ' "'
+LONG_NAME = 40  # characters of a column's name that may be a text
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?$")
+EXCEL_DELIMITER = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*', re.IGNORECASE)
 MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
 
 
 def read_delimited(
-    lines: Iterator[str], path: PathLike, *, kind: str, delimiter: str, text_column: str | None
+    lines: Iterator[str], path: PathLike, *, kind: str, delimiter: str | None, text_column: str | None
 ) -> Iterator[Row]:
     """Reads csv or tsv; see `read_rows`.
 
@@ -28,11 +33,31 @@ def read_delimited(
         lines: With their ends.
         path: The file, for errors.
         kind: "csv", in which quotation marks enclose fields, or "tsv", in which they are text.
-        delimiter: The character between the fields.
+        delimiter: The character between the fields. By default that of Excel's first line `sep=;`, which is no row,
+            or of the format.
         text_column: The column of which an empty field is "" and not None.
+
+    Raises:
+        ValueError: As `read_rows`.
     """
-    fields = _split_tsv(lines, delimiter) if kind == "tsv" else _split_csv(lines, delimiter, path)
-    return _read_fields(fields, path, delimiter, kind, text_column)
+    first = next(lines, "")
+    written = written_delimiter(first)
+    if written is None:
+        lines = chain([first] if first else [], lines)
+    elif delimiter is not None and check_delimiter(delimiter, kind) != written:
+        raise ValueError(
+            f"`delimiter` is {delimiter!r}, but the first line of {os.fspath(path)!r} says {first.strip()!r}; leave "
+            "it out, or remove that line."
+        )
+    skipped, delimiter = int(written is not None), written or check_delimiter(delimiter, kind)
+    split = _split_tsv if kind == "tsv" else _split_csv
+    yield from _read_fields(split(lines, delimiter, path, skipped), path, delimiter, kind, text_column)
+
+
+def written_delimiter(line: str) -> str | None:
+    """The delimiter that a first line says in the way of Excel, `sep=;`; None if it does not."""
+    match = EXCEL_DELIMITER.fullmatch(line)
+    return match[1] if match else None
 
 
 def check_delimiter(delimiter: str | None, kind: str) -> str:
@@ -49,7 +74,13 @@ def check_delimiter(delimiter: str | None, kind: str) -> str:
 
 
 def check_header(names: list[str], path: PathLike) -> None:
-    """Raises a ValueError where two columns have one name."""
+    """Raises a ValueError where two columns have one name or none."""
+    unnamed = [number for number, name in enumerate(names, 1) if not name]
+    if len(unnamed) > 1:
+        raise ValueError(
+            f"Columns {quoted(unnamed)} of {os.fspath(path)!r}, counted from 1, have no name in its header; name "
+            "them, or remove them and the delimiters at the ends of the lines."
+        )
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(
@@ -57,13 +88,50 @@ def check_header(names: list[str], path: PathLike) -> None:
         )
 
 
-def _split_tsv(lines: Iterator[str], delimiter: str) -> Iterator[Fields]:
-    for number, line in enumerate(lines, 1):
+def looks_like_data(names: Iterable[str], rows: Iterable[Row] = ()) -> str:
+    """What an error on missing columns adds where the names of the columns look like the values of a row.
+
+    Args:
+        names: Of the columns.
+        rows: The first rows.
+
+    Returns:
+        A sentence that begins with a space, or "".
+    """
+    names = list(names)
+    rows = list(rows)
+    repeated = [name for name in names if any(row.get(name) == name for row in rows)]
+    data = repeated or [name for name in names if len(name) > LONG_NAME or len(name.split()) > 4 or NUMBER.match(name)]
+    if not data:
+        return ""
+    return f" The first line looks like data, as {data[0]!r:.80}: add a line before it that names the columns."
+
+
+def _split_tsv(lines: Iterator[str], delimiter: str, path: PathLike, skipped: int) -> Iterator[Fields]:
+    warned = False
+    for number, line in enumerate(lines, 1 + skipped):
         line = line.rstrip("\r\n")
-        yield number, line.split(delimiter) if line else []
+        fields = line.split(delimiter) if line else []
+        if not warned and '"' in line and (found := next(filter(_is_quoted, fields), None)) is not None:
+            warned = True
+            warnings.warn(
+                f"Line {number} of {os.fspath(path)!r} has {found!r:.80} in quotation marks, with those within "
+                "doubled, as csv writes them. In tsv, these marks are text. If the file is csv, pass "
+                f'`file_format="csv"` and `delimiter={delimiter!r}`.',
+                stacklevel=2,
+            )
+        yield number, fields
 
 
-def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator[Fields]:
+def _is_quoted(field: str) -> bool:
+    """Whether a field is in quotation marks, and all within it, one at least, are doubled, as csv writes them."""
+    if '""' not in field:
+        return False
+    inner = field.strip()[1:-1]
+    return len(inner) > 2 and field.strip() == f'"{inner}"' and '"' not in inner.replace('""', "")
+
+
+def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike, skipped: int) -> Iterator[Fields]:
     """Yields the fields of each row, and the number of its first line."""
     record: list[str] = []
 
@@ -74,7 +142,7 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
 
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
     reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
-    start, columns, row, suspicious, spaced = 1, 0, 0, False, False
+    start, columns, row, suspicious, spaced = 1 + skipped, 0, 0, False, False
     while True:
         try:
             fields = next(reader)
@@ -84,7 +152,7 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
             unclosed = "unexpected end" in str(error) or "field larger" in str(error)
             problem = "opens a quotation mark that is never closed" if unclosed else f"is no csv ({error})"
             raise ValueError(
-                f"{f'Row {row}' if row else 'The header'} (from line {start} to {reader.line_num}) of "
+                f"{f'Row {row}' if row else 'The header'} (from line {start} to {reader.line_num + skipped}) of "
                 f"{os.fspath(path)!r} {problem}. Put a field with a quotation mark in quotes and double that mark; "
                 'or, if quotation marks are text, pass `file_format="tsv"` and the `delimiter`.'
             ) from error
@@ -102,7 +170,7 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike) -> Iterator
         yield start, fields
         columns = columns or len(fields)
         row += bool(fields) or columns == 1
-        start = reader.line_num + 1
+        start = reader.line_num + skipped + 1
         record.clear()
 
 
@@ -130,7 +198,8 @@ def _read_fields(
     if len(header) == 1 and (others := [other for other in ",;\t|" if other in header[0]]):
         raise ValueError(
             f"The header of {os.fspath(path)!r} is one field, {header[0]!r:.80}; pass `delimiter={others[0]!r}` if "
-            "that is what stands between the fields."
+            "that is what stands between the fields. One `delimiter` holds for all files, so save files that differ "
+            "with the same one."
         )
     width, number = len(header), 0
     for line, fields in rows:

@@ -6,7 +6,9 @@ import gzip
 import io
 import lzma
 import os
+import re
 import sys
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,7 +33,17 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 # What files of other kinds begin with.
-OTHERS = {b"\x1f\x8b": "compressed by gzip", b"PK": "a zip archive or a spreadsheet", b"PAR1": "parquet"}
+OTHERS = {
+    b"\x1f\x8b": "compressed by gzip",
+    b"PK": "a zip archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or a document of an old Office",
+    b"PAR1": "parquet",
+}
+SPREADSHEETS = ("xlsx", "xls", "xlsm", "xlsb", "ods", "numbers")
+SAVE_SPREADSHEET = 'Save a spreadsheet as "CSV UTF-8", or write its rows as jsonl.'
+# Control characters that are letters and marks in cp1252, as "\u0096" for a dash.
+CONTROLS = re.compile("[\u0080-\u009f]")
+ONE_FOR_ALL = "One `encoding` holds for all files, so save files that differ in one encoding, UTF-8."
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -54,14 +66,16 @@ def resolve_format(path: PathLike, file_format: str | None = None) -> tuple[str,
         ValueError: The format is none of `FORMATS`, or is not given and the name does not say it.
     """
     if file_format is not None and file_format not in FORMATS:
-        raise ValueError(f"`file_format` is {file_format!r}; it must be one of {', '.join(FORMATS)}.")
+        more = f" {SAVE_SPREADSHEET}" if file_format.lower() in SPREADSHEETS else ""
+        raise ValueError(f"`file_format` is {file_format!r}; it must be one of {', '.join(FORMATS)}.{more}")
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
     named = SUFFIXES.get(suffixes[-1] if suffixes else "")
     if file_format is None and named is None:
+        more = f" {SAVE_SPREADSHEET}" if suffixes and suffixes[-1][1:] in SPREADSHEETS else ""
         raise ValueError(
             f"Cannot tell the format of {os.fspath(path)!r}: its name must end in one of {', '.join(FORMATS)}, with "
-            f"or without {', '.join(COMPRESSIONS)}; rename it, or pass `file_format`."
+            f"or without {', '.join(COMPRESSIONS)}; rename it, or pass `file_format`.{more}"
         )
     return file_format or cast(str, named), compression
 
@@ -150,26 +164,28 @@ def _find_encoding(file: BinaryIO, path: PathLike, compression: str, encoding: s
             "".encode(encoding)
             encoding = codecs.lookup(encoding).name
         except (LookupError, ValueError) as error:
-            raise ValueError(f"`encoding` is {encoding!r:.80}, which Python does not know; try latin-1.") from error
+            raise ValueError(f"`encoding` is {encoding!r:.80}, which Python does not know; try cp1252.") from error
     try:
         head = file.peek(4096)  # type: ignore[attr-defined]
     except DAMAGED as error:
         raise ValueError(f"Cannot read {os.fspath(path)!r}: {error}; its name says {compression}.") from error
     marked = next((codec for mark, codec in MARKS if head.startswith(mark)), None)
-    if encoding is None and marked is None and b"\0" in head:
+    if marked is None and b"\0" in head:
         is_in = next((name for mark, name in OTHERS.items() if head.startswith(mark)), None)
         if is_in is not None:
             raise ValueError(
                 f"{os.fspath(path)!r} is {is_in}, and no text; give it a name that says so, or unpack it."
+                f"{f' {SAVE_SPREADSHEET}' if 'spreadsheet' in is_in else ''}"
             )
-        raise ValueError(
-            f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
-            "utf-16-le, or its `file_format` if it is a parquet file."
-        )
+        if encoding is None:
+            raise ValueError(
+                f"{os.fspath(path)!r} holds zero bytes, which UTF-8 text does not; pass its `encoding`, for example "
+                "utf-16-le, or its `file_format` if it is a parquet file."
+            )
     if encoding is not None and marked is not None and not encoding.startswith(marked.removesuffix("-sig")):
         raise ValueError(
             f"`encoding` is {encoding!r}, but {os.fspath(path)!r} begins with the byte-order mark of "
-            f"{marked.removesuffix('-sig')}; leave it out."
+            f"{marked.removesuffix('-sig')}; leave it out. {ONE_FOR_ALL}"
         )
     return marked or encoding or "utf-8"
 
@@ -180,9 +196,12 @@ def read_lines(file: io.TextIOWrapper, path: PathLike) -> Iterator[str]:
     Raises:
         ValueError: Bytes do not fit the encoding, or compressed data are damaged; with the line's number.
     """
-    number = 0
+    number, warned = 0, False
     try:
-        for number, line in enumerate(file, 1):  # noqa: B007
+        for number, line in enumerate(file, 1):
+            if not warned and not line.isascii() and (found := CONTROLS.search(line)):
+                warned = True
+                warn_of_controls(line, found.start(), path, f"Line {number}", file.encoding)
             yield line
     except UnicodeDecodeError as error:
         raise undecodable(error, path, "Line", number) from error
@@ -190,14 +209,53 @@ def read_lines(file: io.TextIOWrapper, path: PathLike) -> Iterator[str]:
         raise ValueError(f"Cannot read {os.fspath(path)!r} after line {number}: {error}; is it whole?") from error
 
 
+def warn_of_controls(text: str, position: int, path: PathLike, where: str, encoding: str) -> None:
+    """Warns of a control character that is a letter or a mark in cp1252.
+
+    Args:
+        text: What holds it.
+        position: Its index.
+        path: The file.
+        where: The line, or what else is known of its place.
+        encoding: In which the file was read.
+    """
+    shown = text[max(position - 20, 0) : position + 20]
+    if encoding.lower().startswith("utf"):
+        remedy = "Write the file again from its source."
+    elif _is_utf_8(text, encoding):
+        remedy = "The file seems to be UTF-8: leave `encoding` out."
+    else:
+        remedy = 'If the file is from Windows or Excel, pass `encoding="cp1252"`.'
+    warnings.warn(
+        f"{where} of {os.fspath(path)!r} holds the control character {text[position]!a}, a sign of a wrong encoding "
+        f"({encoding}): {shown!r}. {remedy}",
+        stacklevel=3,
+    )
+
+
+def _is_utf_8(text: str, encoding: str) -> bool:
+    """Whether the bytes of a text are UTF-8, of which the end may be missing."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(text.encode(encoding))
+    except UnicodeError:
+        return False
+    return True
+
+
 def undecodable(error: UnicodeDecodeError, path: PathLike, unit: str, number: int) -> ValueError:
     """The error for bytes that do not fit the encoding, after `number` whole lines or rows."""
     # What was read and not yet given away has no line end but those before the wrong byte.
     if unit == "Line":
         number += error.object[: error.start].decode(error.encoding, "replace").count("\n") + 1
+    # The superset of latin-1 that Windows and Excel write.
+    remedy = (
+        'pass the file\'s `encoding`, which is often `encoding="cp1252"`.'
+        if error.encoding == "utf-8"
+        else f"pass another `encoding`. {ONE_FOR_ALL}"
+    )
     return ValueError(
         f"{unit} {number} of {os.fspath(path)!r} holds the byte 0x{error.object[error.start]:02x}, which is not "
-        f"{error.encoding} ({error.reason}); pass the file's `encoding`, for example latin-1."
+        f"{error.encoding} ({error.reason}); {remedy}"
     )
 
 

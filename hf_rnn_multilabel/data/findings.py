@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from .columns import Origin
 from .encoding import LabelledRows
-from .files import quoted
+from .files import ONE_FOR_ALL, quoted
 from .inspection import Inspection, SplitInspection
 from .label_names import SEPARATORS, is_joined, normalize_label
 from .text_facts import GARBLED
@@ -38,14 +38,9 @@ def find_in_texts(split: str, part: SplitInspection, origin: Origin, encoding: s
         example = f"for example row {origin.number(split, index)}, {text!r}"
         return f"{texts.counts[sign]:,} of {texts.rows:,} texts of {origin.split(split)} {what}, {example}."
 
-    if texts.counts["quoted"] and file is not None and file.format == "tsv":
-        yield (
-            f"{shown('quoted', 'are in quotation marks, with those within doubled, as csv writes them')} If the file "
-            f'is csv, pass `file_format="csv"` and `delimiter={file.delimiter!r}`.'
-        )
     if texts.counts["garbled"] > MAX_GARBLED * texts.rows:
         remedy = (
-            f"Pass another `encoding` than {encoding!r}, or none."
+            f"Pass another `encoding` than {encoding!r}, or none. {ONE_FOR_ALL}"
             if encoding is not None
             else "The wrong characters are in the rows themselves: write them again, with the right encoding."
         )

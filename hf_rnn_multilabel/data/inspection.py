@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 
 from ..model.tagging import shorten
-from .delimited import check_delimiter
+from .delimited import DELIMITERS, check_delimiter, written_delimiter
 from .encoding import LabelEncoding
-from .files import PathLike, find_encoding, resolve_format
+from .files import DAMAGED, PathLike, find_encoding, open_text, resolve_format
 from .label_columns import BLOCK, Entries
 from .label_forms import LABEL_COLUMNS, UNDERSTOOD
 from .readers import TEXT_COLUMNS
 from .text_facts import TextFacts
 
 
+MAX_EXCEL_LINE = 16  # characters, with which `sep=;` is no part of a longer line
 MAX_RAREST = 3  # labels that are named
 
 
@@ -156,7 +157,7 @@ class Inspection:
         for part in self.splits.values():
             part.texts.column = text
         found = f"the first of {', '.join(TEXT_COLUMNS)} that holds strings"
-        found = found if text in TEXT_COLUMNS else "the only column of strings"
+        found = found if text.casefold() in TEXT_COLUMNS else "the only column of strings"
         self.text_reason = found if named_text is None else "named by `text_column`"
         found = f"the only one of {', '.join(LABEL_COLUMNS)} that is there"
         self.label_reason = found if named_labels is None else "named by `label_column`"
@@ -247,6 +248,8 @@ def describe_file(
     """
     kind, compression = resolve_format(path, file_format)
     is_text = kind != "parquet"
+    if delimiter is None:
+        delimiter = _written_delimiter(path, kind, compression, encoding)
     return FileFacts(
         str(shown),
         kind,
@@ -254,6 +257,16 @@ def describe_file(
         find_encoding(path, compression, encoding) if is_text else None,
         check_delimiter(delimiter, kind) or None,
     )
+
+
+def _written_delimiter(path: PathLike, kind: str, compression: str, encoding: str | None) -> str | None:
+    if kind not in DELIMITERS:
+        return None
+    with open_text(path, compression, encoding) as file:
+        try:
+            return written_delimiter(file.readline(MAX_EXCEL_LINE))
+        except (UnicodeDecodeError, *DAMAGED):
+            return None  # an error of whoever reads the rows
 
 
 def find_repetitions(texts: np.ndarray, labels: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from .files import DAMAGED, PathLike, quoted, undecodable
+from .files import CONTROLS, DAMAGED, PathLike, quoted, undecodable, warn_of_controls
 
 
 Row: TypeAlias = dict[str, Any]
@@ -21,8 +21,12 @@ SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
+def read_jsonl(lines: Iterator[str], path: PathLike, text_column: str = "text") -> Iterator[Row]:
     """Yields the objects of lines, of which some may be blank."""
+    yield from _refuse_table(_read_lines(lines, path), path, text_column)
+
+
+def _read_lines(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
     row = 0
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
@@ -37,15 +41,59 @@ def read_jsonl(lines: Iterator[str], path: PathLike) -> Iterator[Row]:
         yield _checked(value, line, path, row, number)
 
 
-def read_json(file: io.TextIOWrapper, path: PathLike) -> Iterator[Row]:
+def read_json(file: io.TextIOWrapper, path: PathLike, text_column: str = "text") -> Iterator[Row]:
     """Yields the objects of a list, or those that stand one after the other."""
     stream = _JsonStream(file, path)
     if stream.peek() == "[":
         yield from _read_list(stream)
         return
+    yield from _refuse_table(_read_objects(stream), path, text_column)
+
+
+def _read_objects(stream: "_JsonStream") -> Iterator[Row]:
     while stream.peek():
         value, text = stream.read_value()
-        yield _checked(value, text, path, stream.rows)
+        yield _checked(value, text, stream.path, stream.rows)
+
+
+def _refuse_table(rows: Iterator[Row], path: PathLike, text_column: str) -> Iterator[Row]:
+    """The same rows, if they are more than one object that holds all rows.
+
+    Raises:
+        ValueError: They are one object, with the rows under a key or by columns.
+    """
+    for first in rows:
+        # An object with a text is a row, whatever else it holds.
+        problem = "" if isinstance(first.get(text_column), str) else _table_in(first)
+        second = next(rows, None) if problem else None
+        if problem and second is None:
+            raise ValueError(f"{os.fspath(path)!r} holds one object, {problem}")
+        yield first
+        if second is not None:
+            yield second
+        break
+    yield from rows
+
+
+def _table_in(row: Row) -> str:
+    """What to say of an object that holds the rows of a whole table; "" if it is a row."""
+    nested = [name for name, value in row.items() if _is_list_of(value, dict)]
+    if len(nested) == 1:
+        return f"with the rows under {nested[0]!r:.80}: write that list alone as json, or its objects as jsonl."
+    values = list(row.values())
+    lengths = {len(value) for value in values if isinstance(value, list)}
+    by_columns = _is_list_of(values, dict) or (_is_list_of(values, list) and len(lengths) == 1)
+    if by_columns or row.keys() == {"columns", "index", "data"}:
+        return (
+            f"with the table under {quoted(row)}, not a row per object: write it with one object per row. In pandas, "
+            'this is `to_json(..., orient="records", lines=True)`, in a file that ends in .jsonl.'
+        )
+    return ""
+
+
+def _is_list_of(values: Any, kind: type) -> bool:
+    """Whether values are a list that is not empty, and all in it are of a type."""
+    return isinstance(values, list) and bool(values) and all(isinstance(value, kind) for value in values)
 
 
 def _read_list(stream: "_JsonStream") -> Iterator[Row]:
@@ -75,7 +123,7 @@ class _JsonStream:
 
     def __init__(self, file: io.TextIOWrapper, path: PathLike):
         self.file, self.path = file, path
-        self.buffer, self.position, self.rows = "", 0, 0
+        self.buffer, self.position, self.rows, self.warned = "", 0, 0, False
 
     def peek(self) -> str:
         """The next character that is no white space; "" at the end."""
@@ -117,6 +165,10 @@ class _JsonStream:
             raise ValueError(
                 f"Cannot read {os.fspath(self.path)!r} after row {self.rows}: {error}; is it whole?"
             ) from error
+        if not self.warned and not more.isascii() and (found := CONTROLS.search(more)):
+            self.warned = True
+            where = f"A row after row {max(self.rows - 1, 0)}"
+            warn_of_controls(more, found.start(), self.path, where, self.file.encoding)
         self.buffer, self.position = rest + more, 0
         return bool(more)
 

@@ -11,6 +11,7 @@ from ..model.losses import IGNORED
 from .columns import Column, kind
 from .files import quoted
 from .label_names import JOINERS, check_joined, check_separator, check_written, normalize_label
+from .readers import columns_called
 
 
 Form = Literal["names", "ids", "multi_hot", "columns", "separated"]
@@ -36,8 +37,8 @@ ONE_PER_ROW: dict[str, Form] = {"class": "ids"}
 
 
 def find_label_column(columns: list[str]) -> str:
-    """The one of `LABEL_COLUMNS` that is there; a ValueError where none or several are."""
-    matches = [column for column in LABEL_COLUMNS if column in columns]
+    """The one of `LABEL_COLUMNS` that is there, in capitals or not; a ValueError where none or several are."""
+    matches = columns_called(columns, LABEL_COLUMNS)
     if len(matches) != 1:
         raise ValueError(
             f"Which column holds the labels? Of {', '.join(LABEL_COLUMNS)}, "

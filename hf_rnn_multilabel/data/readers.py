@@ -1,13 +1,15 @@
 """One reader of files for every command: rows one at a time, in flat memory, as many as the file holds."""
 
 import os
+import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .delimited import DELIMITERS, check_delimiter, check_header, read_delimited
+from .delimited import DELIMITERS, check_delimiter, check_header, looks_like_data, read_delimited
 from .files import (
     DAMAGED,
     FORMATS,
@@ -33,6 +35,8 @@ Row: TypeAlias = dict[str, Any]
 # Names of the column with the texts, the likeliest first.
 TEXT_COLUMNS = ("text", "sentence", "content", "description", "abstract", "body")
 PARQUET_ROWS = 1024  # in memory at once
+FIRST_LINES = 10  # of txt, by which a table is known
+COLUMN_NAME = re.compile(r"[^\W\d][\w .-]{0,30}")
 
 
 def read_rows(
@@ -45,7 +49,8 @@ def read_rows(
 ) -> Iterator[Row]:
     r"""Reads the rows of a file or of stdin, one at a time and as many as there are.
 
-    - txt: each line is a row, an empty one too.
+    - txt: each line is a row, an empty one too. A table whose header names the texts is an error, unless `file_format`
+      is given.
     - jsonl: each line that is not blank is an object. json: a list of objects, or objects one after the other.
     - csv and tsv: the first line names the columns, and every value is a string, whatever it looks like. An empty
       field is None, except that of a text, which is "". In csv, quotation marks enclose fields that may span lines,
@@ -57,7 +62,8 @@ def read_rows(
     Args:
         path: The file, plain or compressed (.gz, .bz2, .xz, .zst), or "-" for stdin.
         file_format: One of `FORMATS`. By default as the name says; txt for stdin.
-        delimiter: The character between the fields of csv and tsv; by default a comma or a tab.
+        delimiter: The character between the fields of csv and tsv; by default a comma or a tab, or what
+            Excel's first line `sep=;` says.
         encoding: Of a text file. By default UTF-8, or what a byte-order mark says.
         text_column: The column with the texts, which names the lines of txt.
 
@@ -70,23 +76,24 @@ def read_rows(
             has too many or too few fields; with the number of the row, counted from 1, or of the line.
     """
     check_input(path)
+    is_named = file_format is not None
     if os.fspath(path) == STANDARD_STREAM and file_format is None:
         file_format = "txt"
     kind, compression = resolve_format(path, file_format)
-    delimiter = check_delimiter(delimiter, kind)
+    check_delimiter(delimiter, kind)
     if kind == "parquet":
         return _read_parquet_rows(path, compression)
 
     def parse() -> Iterator[Row]:
         with open_text(path, compression, encoding) as file:
             if kind == "json":
-                yield from read_json(file, path)
+                yield from read_json(file, path, text_column or "text")
                 return
             lines = read_lines(file, path)
             if kind == "txt":
-                yield from _read_txt(lines, text_column or "text")
+                yield from _read_txt(lines if is_named else _refuse_table(lines, path), text_column or "text")
             elif kind == "jsonl":
-                yield from read_jsonl(lines, path)
+                yield from read_jsonl(lines, path, text_column or "text")
             else:
                 yield from read_delimited(lines, path, kind=kind, delimiter=delimiter, text_column=text_column)
 
@@ -146,7 +153,7 @@ def missing_text(row: Row, column: str, where: str) -> ValueError:
     """The error for a row whose text is missing or no string."""
     return ValueError(
         f"{where} has {row.get(column)!r:.80} as `{column}`; it must be a string. Its columns are {quoted(row)}; name "
-        "the texts' with `text_column`."
+        f"the texts' with `text_column`.{looks_like_data(row)}"
     )
 
 
@@ -159,7 +166,8 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
         others: Columns that hold something else.
 
     Returns:
-        The first of `TEXT_COLUMNS` that holds strings, else the only column that does, numbers in strings aside.
+        The first of `TEXT_COLUMNS`, in capitals or not, that holds strings, else the only column that does, numbers in
+        strings aside.
 
     Raises:
         ValueError: No column or several columns fit.
@@ -174,14 +182,32 @@ def guess_text_column(rows: list[Row], where: PathLike, others: Iterable[str] = 
         for name, held in values.items()
         if name not in set(others) and all(isinstance(value, str) for value in held)
     ]
-    matches = [name for name in TEXT_COLUMNS if name in strings]
+    matches = columns_called(strings, TEXT_COLUMNS)
     words = [name for name in strings if not all(_is_number(value) for value in values[name])]
-    if matches or len(words) == 1:
+    if is_clear(matches) or (not matches and len(words) == 1):
         return (matches or words)[0]
+    called = columns_called([name for name in values if name not in {*others, *strings}], TEXT_COLUMNS)
+    problem = f"none is called one of {', '.join(TEXT_COLUMNS)}"
+    if matches:
+        problem = f"{quoted(matches[:2])} differ in capitals alone"
+    elif called:
+        wrong = next(value for value in values[called[0]] if not isinstance(value, str))
+        problem = f"{called[0]!r} holds {wrong!r:.80}"
     raise ValueError(
         f"Which column of {os.fspath(where)!r} holds the texts? Those with strings are {quoted(words or strings)}, "
-        f"and none is called one of {', '.join(TEXT_COLUMNS)}; pass `text_column`. All columns: {quoted(values)}."
+        f"and {problem}; pass `text_column`. All columns: {quoted(values)}."
     )
+
+
+def columns_called(columns: Iterable[str], names: Iterable[str]) -> list[str]:
+    """The columns that have one of some names, in capitals or not, in the order of the names."""
+    columns = list(columns)
+    return [column for name in names for column in columns if column.casefold() == name]
+
+
+def is_clear(matches: list[str]) -> bool:
+    """Whether there is a first match, and the second is not the same name in other capitals."""
+    return bool(matches) and (len(matches) == 1 or matches[0].casefold() != matches[1].casefold())
 
 
 def read_parquet(path: PathLike, compression: str = "", columns: list[str] | None = None) -> "Iterator[pa.Table]":
@@ -245,6 +271,26 @@ def _read_parquet_rows(path: PathLike, compression: str) -> Iterator[Row]:
 def _read_txt(lines: Iterator[str], text_column: str) -> Iterator[Row]:
     for line in lines:
         yield {text_column: line.rstrip("\r\n")}
+
+
+def _refuse_table(lines: Iterator[str], path: PathLike) -> Iterator[str]:
+    """The same lines, if the first of them are no table with tabs between its fields, as Excel's "Unicode text" is.
+
+    Raises:
+        ValueError: They are, and the first line names columns, one as texts are called.
+    """
+    first = list(islice(lines, FIRST_LINES))
+    tabs = {line.count("\t") for line in first}
+    if len(first) > 1 and len(tabs) == 1 and tabs != {0}:
+        names = first[0].rstrip("\r\n").split("\t")
+        remedy = 'pass `file_format="tsv"`'
+        where = "The lines of stdin" if os.fspath(path) == STANDARD_STREAM else f"The lines of {os.fspath(path)!r}"
+        table = f"{where} all hold {tabs.pop()} tabs, as those of a table with the header {names[:8]!r:.200}"
+        named = all(map(COLUMN_NAME.fullmatch, names)) and not set(map(str.casefold, names)).isdisjoint(TEXT_COLUMNS)
+        if named:
+            raise ValueError(f'{table}: {remedy}, or `file_format="txt"` if each line is one text.')
+        warnings.warn(f"{table}. If it is one, {remedy}; each line is read as one text.", stacklevel=2)
+    return chain(first, lines)
 
 
 def _is_number(text: str) -> bool:

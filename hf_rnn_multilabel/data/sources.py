@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -25,6 +26,7 @@ from datasets import (
 from datasets.exceptions import DatasetGenerationError
 from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 
+from .delimited import looks_like_data
 from .files import STANDARD_STREAM, PathLike, check_input, open_bytes, quoted, resolve_format
 from .label_forms import find_label_column
 from .readers import guess_text_column, is_delimited, read_parquet, read_rows
@@ -109,9 +111,13 @@ def find_columns(
     if not first:
         raise ValueError(f"{os.fspath(path)!r} holds no rows.")
     names = list(dict.fromkeys(chain.from_iterable(first)))
-    if labels is None:
-        labels = [find_label_column(names)]
-    return Columns(text or guess_text_column(first, path, labels), labels, optional)
+    try:
+        labels = [find_label_column(names)] if labels is None else labels
+        return Columns(text or guess_text_column(first, path, labels), labels, optional)
+    except ValueError as error:
+        if is_delimited(path, options.file_format) and (hint := looks_like_data(names, first)):
+            raise ValueError(f"{error}{hint}") from error
+        raise
 
 
 def load_hub(name: str, config: str | None = None, revision: str | None = None) -> DatasetDict:
@@ -235,6 +241,7 @@ def _read_file(
     builder = TableBuilder(repr(name), {} if facts is None else {facts.column: facts.add})
     wanted = None if columns is None else [columns.text, *columns.labels]
     seen: dict[str, None] = {}
+    lacking = _Lacking(columns.labels[0]) if columns is not None and len(columns.labels) == 1 else None
     kind, compression = resolve_format(path, options.file_format)
     if kind == "parquet":
         check_input(path)
@@ -245,6 +252,8 @@ def _read_file(
         rows = _rows(path, columns.text if columns is not None else None, options)
         while chunk := list(islice(rows, CHUNK)):
             seen.update(dict.fromkeys(chain.from_iterable(chunk)))
+            if lacking is not None:
+                lacking.add(chunk)
             if wanted is not None:
                 chunk = [{column: row.get(column) for column in wanted} for row in chunk]
             builder.add_rows(chunk)
@@ -254,10 +263,42 @@ def _read_file(
         missing = [column for column in wanted or () if column not in seen]
         optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
         if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
-            raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.")
+            hint = looks_like_data(seen) if is_delimited(path, options.file_format) else ""
+            raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.{hint}")
+    if lacking is not None and lacking.rows:
+        warnings.warn(lacking.in_words(name, builder.rows), stacklevel=2)
     if facts is not None:
         facts.feature = Features.from_arrow_schema(builder.types)[facts.column]
     return _dataset(builder)
+
+
+class _Lacking:
+    """The rows without the key of the labels, and the keys that only they have, as where the key is misspelled."""
+
+    def __init__(self, column: str):
+        self.column, self.total, self.rows, self.first = column, 0, 0, 0
+        self.keys: dict[str, None] = {}
+        self.others: set[str] = set()  # keys of the rows that have it
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        for number, row in enumerate(rows, self.total + 1):
+            if self.column in row:
+                self.others.update(row)
+            else:
+                self.rows += 1
+                self.first = self.first or number
+                self.keys.update(dict.fromkeys(row))
+        self.total += len(rows)
+
+    def in_words(self, name: str, total: int) -> str:
+        instead = [key for key in self.keys if key not in self.others]
+        meant = (
+            f" These rows alone have {quoted(instead)}; if that is meant, call it {self.column!r}." if instead else ""
+        )
+        return (
+            f"{self.rows:,} of {total:,} rows of {name!r} lack the key {self.column!r} and count as rows without a "
+            f"label, row {self.first} first.{meant} A row that has no label should say so, with an empty value."
+        )
 
 
 def _dataset(builder: TableBuilder) -> Dataset:

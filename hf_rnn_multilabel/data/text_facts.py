@@ -32,8 +32,8 @@ class TextFacts:
         missing: Texts that are None.
         empty: Texts without a character that is not white space.
         long: Texts with more than `max_length` words.
-        counts: How many texts show each sign that something went wrong before: "garbled", "quoted" (csv read as
-            tsv), "header" (the name of the column), "number" and "word" (one ASCII word).
+        counts: How many texts show each sign that something went wrong before: "garbled", "header" (the name of the
+            column), "number" and "word" (one ASCII word).
         truncated: Texts with more than `max_length` tokens; None without an `encoder`.
         first: By sign, the index and the beginning of the first such text; of "missing" the index alone.
         feature: What the column holds.
@@ -78,8 +78,6 @@ class TextFacts:
                 self.empty += 1
             elif " " not in text:
                 self._add_short(index, text)
-            if '""' in text and _is_quoted(text):
-                self._note("quoted", index, text)
             if not text.isascii() and GARBLED.search(text):
                 self._note("garbled", index, text)
         self.rows += len(texts)
@@ -124,9 +122,3 @@ def refuse_texts(feature: Any, missing: int, first: int, split: str, column: str
             f"{origin.row(split, first)} has None as its text in column {column!r} ({missing} rows do); remove such "
             'rows, or make the text "".'
         )
-
-
-def _is_quoted(text: str) -> bool:
-    """Whether a text is in quotation marks, and all within it are doubled, as csv writes them."""
-    inner = text.strip()[1:-1]
-    return len(inner) > 2 and text.strip() == f'"{inner}"' and '"' not in inner.replace('""', "")

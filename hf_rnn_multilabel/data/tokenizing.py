@@ -13,12 +13,12 @@ from ..model.tagging import shorten
 from ..model.text_encoding import TextEncoder
 from .columns import Origin, arrow_column, kind, require_columns, splits_of
 from .files import quoted
-from .readers import TEXT_COLUMNS
+from .readers import TEXT_COLUMNS, columns_called, is_clear
 from .text_facts import refuse_texts
 
 
 def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ()) -> str:
-    """Finds the column with the texts: the first of `TEXT_COLUMNS` that holds strings, else the only one that does.
+    """Finds the column with the texts: the first of `TEXT_COLUMNS`, else the only one of strings.
 
     Args:
         dataset: Rows or splits.
@@ -32,7 +32,9 @@ def find_text_column(dataset: Dataset | DatasetDict, others: Iterable[str] = ())
     """
     features = next(iter(splits_of(dataset, train=False).values())).features
     strings = [name for name, feature in features.items() if kind(feature) == "string" and name not in set(others)]
-    named = [name for name in TEXT_COLUMNS if name in strings]
+    named = columns_called(strings, TEXT_COLUMNS)
+    if named and not is_clear(named):
+        raise ValueError(f"Columns {quoted(named[:2])} differ in capitals alone; pass one as `text_column`.")
     if not named and len(strings) != 1:
         raise ValueError(
             f"Which column holds the texts? Of those with strings, {quoted(strings)}, none is called one of "

@@ -48,7 +48,7 @@ def with_text(index: int, text: str) -> list[dict]:
         (
             csv_rows([f'"a ""{text}"""' for text in TEXTS], TAGS),
             {"name": "a.tsv"},
-            ["20 of 20", "row 1", '`file_format="csv"`', r"`delimiter='\t'`"],
+            ["Line 2 of", '`file_format="csv"`', r"`delimiter='\t'`"],
         ),
         (with_text(4, "cafÃ© and tea"), {}, ["1 of 20", "row 5, 'cafÃ© and tea'"]),
         (with_text(4, "a café"), {"encoding": "latin-1"}, ["`encoding` than 'latin-1'", "row 5"]),
@@ -93,3 +93,58 @@ def test_rows_count_as_in_the_file_where_texts_are_merged(tmp_path):
     rows = csv_rows([TEXTS[0], TEXTS[0], *TEXTS[1:]], ["red", "blue", *TAGS[:18], "Red"])
     (found,) = warnings_of(tmp_path, rows, group_duplicates=True)
     assert "'Red' in row 21 and 'red' in row 1" in found
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_fault_01_rows_that_lack_the_key_of_the_labels_are_told_with_the_key_that_they_have(tmp_path, name):
+    rows = [{"text": text, "labels": [tag]} for text, tag in zip(TEXTS, TAGS, strict=True)]
+    for row in rows[3:6]:
+        row["lables"] = row.pop("labels")
+    path = tmp_path / name
+    write_jsonl(path, rows)
+    (found,) = inspect_data(path).warnings
+    assert "3 of 20 rows" in found and "row 4" in found and "These rows alone have ['lables']" in found
+
+
+def test_rows_that_say_that_they_have_no_label_are_no_warning(tmp_path):
+    rows = [{"text": text, "labels": [tag]} for text, tag in zip(TEXTS, TAGS, strict=True)]
+    rows[3]["labels"], rows[4]["labels"] = [], None
+    assert warnings_of(tmp_path, rows, "a.jsonl") == []
+
+
+@pytest.mark.parametrize("options", [{}, {"text_column": "text", "label_column": "tags"}, {"label_column": "tags"}])
+@pytest.mark.parametrize("first", ["a lamp that folds and shines,red", "1,red", "a lamp,red"])
+def test_fault_03_a_file_without_a_header_is_told_so(tmp_path, first, options):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{first}\na desk,red\nmore,blue\n", encoding="utf-8")
+    if first == "a lamp,red" and "text_column" in options:
+        options = {"label_column": "tags"}  # the first rows tell it, and they are not read where both are named
+    with pytest.raises(ValueError, match=r"first line looks like data.*a line before it that names the columns"):
+        inspect_data(path, **options)
+
+
+def test_columns_that_are_called_otherwise_are_no_missing_header(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("comment,kind\na desk,red\nmore,blue\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="label_column") as caught:
+        inspect_data(path)
+    assert "looks like data" not in str(caught.value)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize(("text", "labels"), [("Text", "Tags"), ("TEXT", "LABELS"), ("Body", "label")])
+def test_columns_are_found_in_capitals(tmp_path, text, labels, in_memory):
+    rows = [{"Name": "one more", text: held, labels: [tag]} for held, tag in zip(TEXTS, TAGS, strict=True)]
+    source = rows if in_memory else tmp_path / "a.jsonl"
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    found = inspect_data(source)
+    assert (found.text_column, found.label_columns) == (text, [labels])
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize(("twice", "setting"), [("text", "`text_column`"), ("tags", "`label_column`")])
+def test_columns_that_differ_in_capitals_alone_are_an_error(tmp_path, twice, setting, in_memory):
+    rows = [row | {twice.title(): row[twice]} for row in csv_rows(TEXTS, TAGS)]
+    write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(ValueError, match=f"{twice}.*{twice.title()}.*{setting}|{twice.title()}.*{twice}.*{setting}"):
+        inspect_data(rows if in_memory else tmp_path / "a.csv")

@@ -85,6 +85,12 @@ def test_a_file_is_described_as_it_is_read(tmp_path, name, options, words):
     assert words in str(inspect_data(path, **options))
 
 
+def test_fault_10_the_delimiter_that_excel_writes_is_shown(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("sep=;\ntext;label\na lamp, red;x\na desk;y\n", encoding="utf-8")
+    assert "delimiter ';'" in str(inspect_data(path))
+
+
 def test_columns_say_why_they_are_those(tmp_path):
     path = write(tmp_path / "a.csv", ROWS[:4], ("note", "tags"))
     found = inspect_data(path, label_separator=";")

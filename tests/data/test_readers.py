@@ -173,6 +173,34 @@ def test_a_stream_of_text_in_the_place_of_stdin_is_read():
 # Delimited files
 
 
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n'])
+def test_fault_10_the_delimiter_that_excel_writes_is_obeyed_and_its_line_counts(tmp_path, first):
+    path = write(tmp_path / "a.csv", first + "text;tags\na,b;x\nc\n")
+    rows = read_rows(path)
+    assert next(rows) == {"text": "a,b", "tags": "x"}
+    with pytest.raises(ValueError, match=r"Row 2 \(line 4\)"):
+        next(rows)
+    with pytest.raises(ValueError, match=r"`delimiter` is ','.*sep=;"):
+        list(read_rows(path, delimiter=","))
+    assert next(read_rows(path, delimiter=";")) == {"text": "a,b", "tags": "x"}
+
+
+def test_fault_40_columns_without_a_name_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"Columns \[3, 4\] of .*no name"):
+        list(read_rows(write(tmp_path / "a.csv", "text;tags;;\na;x;;\n"), delimiter=";"))
+
+
+def test_an_index_without_a_name_is_a_column(tmp_path):
+    assert list(read_rows(write(tmp_path / "a.csv", ",text\n0,a\n"))) == [{"": "0", "text": "a"}]
+
+
+def test_fault_02_quotation_marks_of_csv_in_tsv_are_told(tmp_path):
+    path = write(tmp_path / "a.tsv", 'text\tn\na ""b""\t1\n"a ""b"""\t2\n"c ""d"""\t3\n')
+    with pytest.warns(UserWarning, match=r'Line 3 of .*`file_format="csv"` and `delimiter=') as caught:
+        assert len(list(read_texts(path, "text"))) == 3
+    assert len(caught) == 1
+
+
 def test_fault_02_in_tsv_a_quotation_mark_is_text(tmp_path):
     texts = [f"text {number}" for number in range(98)]
     texts[10:10], texts[50:50] = ['"Stop, she said'], ['he said "no" and left" again']
@@ -249,6 +277,7 @@ def test_a_text_over_lines_is_one_row_without_a_word(tmp_path, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.filterwarnings("ignore:Line .* holds the control character")
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(*[st.text(st.characters(codec="utf-8"), max_size=6)] * 2), min_size=1, max_size=6))
 def test_fault_02_rows_out_are_rows_in_for_what_a_csv_writer_writes(tmp_path_factory, fields):
@@ -288,7 +317,7 @@ def test_an_empty_field_of_texts_is_an_empty_text(tmp_path):
     assert list(read_texts(path)) == ["", "a"] == list(read_texts(path, "body"))
 
 
-@pytest.mark.parametrize(("name", "header"), [("a.csv", "text,n,text"), ("a.tsv", "n\tn\ttext"), ("a.csv", "text,,")])
+@pytest.mark.parametrize(("name", "header"), [("a.csv", "text,n,text"), ("a.tsv", "n\tn\ttext")])
 def test_fault_40_a_header_that_repeats_a_name_is_an_error(tmp_path, name, header):
     path = write(tmp_path / name, f"{header}\n1{header[4]}2{header[4]}3\n".replace("1x2x3", "1,2,3"))
     with pytest.raises(ValueError, match=rf"header of .*{name}.* more than once"):
@@ -348,6 +377,89 @@ def test_fault_10_an_encoding_can_be_said_and_a_wrong_one_is_told_with_the_line(
             list(read_rows(path))
 
 
+def test_fault_10_a_file_of_excel_is_proposed_to_be_cp1252(tmp_path):
+    path = write(tmp_path / "a.csv", "text,tags\n“a” lamp 5 €,x\n", "cp1252")
+    with pytest.raises(ValueError, match=r'byte 0x93.*`encoding="cp1252"`'):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize(("name", "where"), [("a.csv", "Line 2"), ("a.json", "A row after row 0")])
+@pytest.mark.parametrize(
+    ("written", "encoding", "remedy"),
+    [
+        ("cp1252", "latin-1", '`encoding="cp1252"`'),
+        ("utf-8", "latin-1", "leave `encoding` out"),
+        ("utf-8", None, "Write the file again"),
+    ],
+)
+def test_fault_10_control_characters_are_signs_of_a_wrong_encoding(tmp_path, name, where, written, encoding, remedy):
+    text = "5\x80" if encoding is None else "Spaß… 5 €"
+    rows = [{"text": text, "tags": "x"}, {"text": "\x80" if encoding is None else "€", "tags": "y"}]
+    path = write(tmp_path / name, as_text(name[2:], rows), written)
+    with pytest.warns(UserWarning) as caught:
+        list(read_rows(path, encoding=encoding))
+    (message,) = [str(warning.message) for warning in caught]
+    assert message.startswith(where) and name in message and remedy in message
+
+
+def test_fault_10_files_of_different_encodings_are_told_to_be_saved_alike(tmp_path):
+    path = write(tmp_path / "a.csv", "text,tags\né,x\n")
+    with pytest.raises(ValueError, match=r"0xc3.*ascii.*One `encoding` holds for all files"):
+        list(read_rows(path, encoding="ascii"))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"version": "1", "data": [{"text": "a"}, {"text": "b"}]}, "rows under 'data'.*json"),
+        ({"text": {"0": "a", "1": "b"}, "labels": {"0": ["x"], "1": []}}, "'text', 'labels'.*orient=\"records\""),
+        ({"0": {"text": "a", "labels": ["x"]}, "1": {"text": "b", "labels": []}}, 'orient="records"'),
+        ({"text": ["a", "b"], "labels": [["x"], []]}, 'orient="records"'),
+        ({"columns": ["text"], "index": [0, 1], "data": [["a"], ["b"]]}, 'orient="records"'),
+    ],
+)
+def test_fault_42_one_object_that_holds_all_rows_is_an_error(tmp_path, name, table, message):
+    with pytest.raises(ValueError, match=f"(?s)one object.*{message}"):
+        list(read_rows(write(tmp_path / name, json.dumps(table))))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("more", [[], [{"text": "b"}]])
+def test_objects_that_hold_objects_are_rows(tmp_path, name, more):
+    rows = [{"text": "a", "spans": [{"start": 0}]}, *more]
+    text = "\n".join(map(json.dumps, rows))
+    assert list(read_rows(write(tmp_path / name, text))) == rows
+
+
+def test_a_column_that_is_called_as_texts_and_holds_others_is_named(tmp_path):
+    rows = [{"text": {"en": "a" * 9000}, "a": "x y", "b": "z"}]
+    with pytest.raises(ValueError, match="'text' holds ") as caught:
+        guess_text_column(rows, "a.jsonl")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_fault_10_a_table_that_is_called_txt_is_an_error_unless_the_format_is_said(tmp_path, encoding):
+    path = write(tmp_path / "a.txt", "Text\tLabel\r\na lamp\tx\r\na desk\ty\r\n", encoding)
+    with pytest.raises(ValueError, match=r"a\.txt.*1 tabs.*'Text', 'Label'.*`file_format=\"tsv\"`"):
+        list(read_rows(path))
+    assert [row["Label"] for row in read_rows(path, file_format="tsv")] == ["x", "y"]
+    assert len(list(read_rows(path, file_format="txt"))) == 3
+
+
+def test_fault_10_lines_that_may_be_a_table_are_told(tmp_path):
+    path = write(tmp_path / "a.txt", "1\ta lamp\n2\ta desk\n")
+    with pytest.warns(UserWarning, match='`file_format="tsv"`'):
+        assert len(list(read_rows(path))) == 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", ["a\tb\nc\n", "text\tand one more\n", "text\nlabels\n"])
+def test_lines_with_some_tabs_are_texts_without_a_word(tmp_path, text):
+    assert "".join(row["text"] + "\n" for row in read_rows(write(tmp_path / "a.txt", text))) == text
+
+
 def test_a_line_that_is_not_utf_8_is_told_wherever_the_chunks_end(tmp_path):
     for before in (0, 1, 100, 4000, 8190, 8191, 8192, 9000):
         path = write(tmp_path / "a.txt", b"ab\n" * before + b"\xe9\nx\n" * 3)
@@ -365,9 +477,14 @@ def test_a_line_that_is_not_utf_8_is_told_wherever_the_chunks_end(tmp_path):
         ("a.csv", "text,tags\n", {"encoding": "klingon"}, "`encoding` is 'klingon'"),
         ("a.csv", "text,tags\n", {"encoding": "base64"}, "`encoding` is 'base64'"),
         ("a.csv", gzip.compress(b"text"), {}, r"a\.csv' is compressed by gzip"),
-        ("a.csv", b"PK\x03\x04\0", {}, r"a\.csv' is a zip archive"),
+        ("a.csv", b"PK\x03\x04\0", {}, r"a\.csv' is a zip archive.*CSV UTF-8"),
+        ("a.csv", b"PK\x03\x04\0", {"encoding": "latin-1"}, r"a\.csv' is a zip archive.*CSV UTF-8"),
+        ("a.xlsx", b"PK\x03\x04\0", {"file_format": "csv"}, r"a\.xlsx' is a zip archive.*CSV UTF-8"),
+        ("a.csv", b"\xd0\xcf\x11\xe0\0", {}, r"a\.csv' is a spreadsheet.*CSV UTF-8"),
+        ("a.XLSX", b"PK\x03\x04\0", {}, r"format of '.*a\.XLSX'.*CSV UTF-8"),
+        ("a.csv", "text;tags\na;x\n", {"delimiter": ","}, "One `delimiter` holds for all files"),
         ("a.jsonl", '{"a\\ud83d": 1, "a\\ud83e": 2}\n', {}, r"Row 1 of .*a\.jsonl.*more than once"),
-        ("a.csv", "text,tags\n", {"file_format": "xlsx"}, "`file_format` is 'xlsx'"),
+        ("a.csv", "text,tags\n", {"file_format": "xlsx"}, "`file_format` is 'xlsx'.*CSV UTF-8"),
         ("a.doc", "lamp", {}, r"format of '.*a\.doc'.*`file_format`"),
         ("a", "lamp", {}, "format of '.*a'"),
         ("a.gz", "lamp", {}, r"format of '.*a\.gz'"),
