@@ -129,6 +129,7 @@ def encode_labels(
       or -100 among them is an ignored label. Integers are multi-hot where all lists that are not empty, of all
       splits, have one length above 1 and hold only 0 and 1 (None, -100); they are ids otherwise, as [0] and [1] are;
     - strings that `separator` splits;
+    - strings that each write out a list of names, in JSON or in Python;
     - one name, `ClassLabel` or id per row, where each row has one label. Strings that may hold several labels and
       integers that may be one 0/1 label are errors, not guesses.
 

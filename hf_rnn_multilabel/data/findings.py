@@ -85,7 +85,7 @@ def find_in_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -
     found = _LabelFindings(inspection, read, origin)
     if inspection.rows_of_train >= MIN_ROWS:
         yield from found.in_counts()
-    if read.labels.form in ("names", "separated"):
+    if read.labels.form in ("names", "written", "separated"):
         yield from found.in_names()
 
 

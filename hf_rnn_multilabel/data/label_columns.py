@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, List, Value
 
 from ..model.losses import IGNORED
 from .columns import Column, Origin, arrow_column, kind
 from .files import quoted
 from .label_forms import Form, choose_form, distinct_values, feature_of, flat_values, item_of, list_lengths
+from .label_lists import read_written_lists
 from .label_names import check_label_names, normalize_label
 
 
@@ -101,7 +102,11 @@ def read_labels(splits: dict[str, Dataset], request: LabelRequest) -> ReadLabels
         return _read_multi_hot("columns", stacked, names or check_label_names(request.column), request)
     values = {split: arrow_column(rows, request.column) for split, rows in splits.items()}
     features = {split: feature_of(rows, request.column, values[split]) for split, rows in splits.items()}
+    lists = read_written_lists(request.column, values, names, request.separator, request.origin)
+    values |= lists
+    features |= dict.fromkeys(lists, List(Value("string")))
     form = choose_form(request.column, features, values, names, request.separator)
+    form = "written" if lists else form
     if form == "multi_hot":
         return _read_multi_hot(form, values, names, request)
     return _read_names(form, values, features, names, request)

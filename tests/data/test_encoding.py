@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import (
     ClassLabel,
@@ -282,8 +283,9 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
         (["sport#news", "sport", "news"], None, "separator='#'"),
         (["a+b", "b", "a", "b+a", "c"], None, r"separator='\+'"),
         (["a/b", "b", "a"], None, "separator='/'"),
-        (["a, b", "a"], None, "one label or several"),
-        (["a\nb", "a"], None, "one label or several"),
+        (["a, b", "a"], None, "separator=','"),
+        (["a; b, c", "a; b"], None, "separator=';'"),
+        (["a\nb", "a"], None, r"--label_separator` as \$'\\n'"),
         (["a,b", "b", "a"], ";", "',' occurs in 1 of the 3"),
         (["a\nb", "b"], r"\n", r"\$'\\n'"),
         (["ab", "b"], ";", "leave `separator` out"),
@@ -291,8 +293,8 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
         (["a__b", "b", "a"], None, "separator='__'"),
         ([r"a\nb", "b", "a"], None, "parts are labels too"),
         (["\u4f53\u80b2\u3001\u65b0\u95fb", "\u65b0\u95fb"], None, "one label or several"),
-        (["{'a'}", "{'b'}"], None, "one label or several"),
-        (["('a')", "('b')"], None, "one label or several"),
+        (["('a')", "('b')"], None, "no list of names"),
+        (["New York; Rome", "New York"], ",", "';' occurs in 1 of the 2"),
         (["a,b", "b", "a", "a;b"], ";", "',' must not join"),
         (["b;a", "b; a"], "; ", "';' must not join"),
     ],
@@ -300,6 +302,45 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
 def test_fault_05_a_separator_that_is_missing_or_wrong_is_an_error_with_a_proposal(strings, separator, proposal):
     with pytest.raises(ValueError, match=f"(?s){strings[0]!r}.*{proposal}|{proposal}"):
         encode_labels(rows(strings), separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("strings", "expected"),
+    [
+        (["['a', 'b']", '["a"]', "{'b'}", "()", None, " "], [[1, 1], [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]),
+        ([str(["b", "a\\n's \""]), '["b", "a\\\\n\'s \\""]', "('b',)"], [[1, 1], [1, 1], [0, 1]]),
+        (["[]", "set()", r'["\u00e9"]'], [[0], [0], [1]]),
+    ],
+)
+def test_fault_05_lists_that_are_written_as_text_are_lists(strings, expected):
+    encoded, encoding = encode_labels(rows(strings))
+    assert matrix(encoded) == expected
+    assert "in lists that are written as text" in str(encoding)
+    splits = DatasetDict({"train": rows(strings), "test": rows([["b"], []])})
+    assert matrix(encode_labels(splits, unknown_labels="drop")[0]["train"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("strings", "words"),
+    [
+        (["['a']", "['a' 'b']"], r"\['a' 'b'\].* in row 1 of split 'train'.*str\.replace"),
+        (["['a'\n 'b']"], r"row 0.*numpy.*str\.replace"),
+        (["['a']", "['b']", "b"], "holds 'b' in row 2.*to_json"),
+        (["[0, 1]", "[1]"], r"holds '\[0, 1\]' in row 0"),
+        (["['a', nan]"], "nan"),
+        (["{'a': 1}"], "no list of names"),
+        (["[" * 9999 + "]"], "no list of names"),
+    ],
+)
+def test_fault_05_a_written_list_that_cannot_be_read_is_an_error_with_its_row(strings, words):
+    with pytest.raises(ValueError, match=words):
+        encode_labels(rows(strings))
+
+
+def test_fault_05_what_mends_the_lists_of_numpy_mends_them():
+    strings = pd.Series([str(np.array(each)) for each in (["it's", "b", "c"], ["b"])])
+    mended = strings.str.replace(r"(['\"])\s+(['\"])", r"\1, \2", regex=True)
+    assert matrix(encode_labels(rows(mended.tolist()))[0]) == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_fault_05_joined_names_in_lists_are_an_error_where_their_parts_are_labels():
@@ -513,8 +554,7 @@ def test_an_id_beyond_the_names_is_unknown_even_when_a_name_looks_like_it():
         ),
         (rows(["a, b"]), {}, "'a, b': one label or several"),
         (rows(["a, b"]), {"label_names": ["a", "b"]}, "'a, b': one label or several"),
-        (rows(["['a']"]), {}, "write the rows as jsonl"),
-        (rows(["['a', 'b']"]), {"separator": ","}, "write the rows as jsonl"),
+        (rows(["['a', 'b']"]), {"separator": ","}, "'a', 'b'.*row 0.*leave `separator`"),
         (rows(["a"]), {"separator": ""}, "`separator` is ''"),
         (rows([["a"]]), {"separator": ","}, "`separator` is ','"),
         (rows([[], []]), {}, "no label at all; pass `label_names`"),
