@@ -214,7 +214,8 @@ class Inspection:
         labels = None
         if encoding is not None:
             labels = {
-                name: getattr(encoding, name) for name in ("form", "counts", "frequencies", "dropped", "merged")
+                name: getattr(encoding, name)
+                for name in ("form", "counts", "frequencies", "dropped", "merged", "ignored")
             } | {"separator": self.separator}
         return {
             "splits": {split: part.to_dict() for split, part in self.splits.items()},

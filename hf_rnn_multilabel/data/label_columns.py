@@ -25,7 +25,11 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 BLOCK = 2**16  # rows of a split that are read at once
 # What a 0/1 column of strings may hold, beside numbers.
-WORDS = dict.fromkeys(("", "nan", "na", "n/a", "null", "none")) | {"false": 0.0, "true": 1.0}
+WORDS = (
+    dict.fromkeys(("", "nan", "na", "n/a", "null", "none"))
+    | dict.fromkeys(("no", "n", "false", "f"), 0.0)
+    | dict.fromkeys(("yes", "y", "true", "t", "x"), 1.0)
+)
 
 
 @dataclass(frozen=True)
@@ -147,10 +151,13 @@ def _numbers(strings: Column, column: str, split: str, request: LabelRequest) ->
 
 
 def _not_binary(column: str, split: str, held: object, request: LabelRequest) -> ValueError:
+    single = (
+        f" For a single column of other labels pass `label_column={column!r}`." if len(request.column) == 1 else ""
+    )
     return ValueError(
-        f"Column {column!r} of {request.origin.split(split)} is {held}, but a list as `label_column` means one 0/1 "
-        f"column per label: write 1 and 0, or leave a field blank as `blank_label` says. For a single column of other "
-        f"labels pass `label_column={column!r}`."
+        f"Column {column!r} of {request.origin.split(split)} is {held}, but {quoted(request.column)} as "
+        "`label_column` means one 0/1 column per label: write 1 and 0 (yes and no, true and false, or x for 1), or "
+        f"leave a field blank as `blank_label` says.{single}"
     )
 
 

@@ -106,6 +106,6 @@ def _unreadable(column: str, strings: dict[str, Column], text: str, lists: list[
             'frame.to_json("rows.jsonl", orient="records", lines=True) writes lists as they are'
         )
     return ValueError(
-        f"Column {column!r} holds {text!r:.80} in {_where(strings, text, origin)}, which is no list of names{of_lists}: "
-        f"{remedy}. If it is one label, give all labels (`label_names`, `--label_list`)."
+        f"Column {column!r} holds {text!r:.80} in {_where(strings, text, origin)}, which is no list of names{of_lists}"
+        f": {remedy}. If it is one label, give all labels (`label_names`, `--label_list`)."
     )

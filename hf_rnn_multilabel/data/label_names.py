@@ -130,8 +130,8 @@ def check_written(strings: Iterable[str], column: str, separators: str = SEPARAT
         if written or (counts[character] and character in string):
             remedy = "write each row as a list" if written else f"pass {_as_setting(character)}"
             raise ValueError(
-                f"Column {column!r} holds {string!r:.80}: one label or several? If several, {remedy}. If one, give all "
-                "labels (`label_names`, `--label_list`)."
+                f"Column {column!r} holds {string!r:.80}: one label or several? If several, {remedy}. If one, give "
+                "all labels (`label_names`, `--label_list`)."
             )
 
 

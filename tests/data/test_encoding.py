@@ -209,6 +209,9 @@ def test_an_ignored_entry_is_minus_100_in_every_0_1_form(labels):
         ([True, None, None], [None, True, False]),
         (["1", None, ""], [" ", "1.0", "0"]),
         (["TRUE", "", None], [None, "true", "False"]),
+        (["x", "", ""], ["", "X ", "no"]),
+        (["Yes", "", None], ["", "y", "N"]),
+        (["T", "", None], ["", "t", "f"]),
         ([1, -100, -100], [-100, 1, 0]),
     ],
 )
@@ -221,7 +224,8 @@ def test_fault_01_a_label_that_is_nowhere_absent_is_an_error_and_blanks_can_mean
     if -100 not in edema:
         encoded, encoding = encode_labels(dataset, ["edema", "mass"], blank_label="absent")
         assert matrix(encoded) == [
-            [int(str(label).lower() in ("1", "1.0", "true")) for label in row] for row in zip(edema, mass, strict=True)
+            [int(str(label).strip().lower() in ("1", "1.0", "true", "t", "yes", "y", "x")) for label in row]
+            for row in zip(edema, mass, strict=True)
         ]
         assert encoding.frequencies["mass"] == 1 / 3
 
@@ -232,6 +236,14 @@ def test_fault_01_a_written_blank_is_a_blank(blank):
     with pytest.raises(ValueError, match=r"\['a'\] \(1 of 2\) are nowhere 0"):
         encode_labels(dataset, ["a", "b"])
     assert matrix(encode_labels(dataset, ["a", "b"], blank_label="absent")[0]) == [[1, 0], [0, 1], [1, 0]]
+
+
+def test_fault_01_a_few_blanks_are_counted_and_how_they_are_read_is_said():
+    dataset = Dataset.from_dict({"a": ["1", "", "0"], "b": ["0", "1", ""]})
+    encoding = encode_labels(dataset, ["a", "b"])[1]
+    assert encoding.ignored == {"train": 2}
+    assert re.search('2 zeros and ones of train are blank .* not observed.*`blank_label="absent"`', str(encoding))
+    assert "not observed" not in str(encode_labels(dataset, ["a", "b"], blank_label="absent")[1])
 
 
 def test_fault_01_columns_are_taken_by_name_where_label_names_are_given():
@@ -271,9 +283,15 @@ def test_a_label_that_no_row_observes_or_that_every_row_has_is_kept():
 def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told():
     dataset = Dataset.from_dict({"a": ["1", "0"], "b": ["0.0", "1"]})
     assert matrix(encode_labels(dataset, ["a", "b"])[0]) == [[1, 0], [0, 1]]
-    for value, message in {"2": "Row 1 .* has 2.0 for label 'b'", "x": "'b' of split 'train' is 'x' in row 1"}.items():
+    for value, message in {
+        "2": "Row 1 .* has 2.0 for label 'b'",
+        "?": "'b' of split 'train' is '\\?' in row 1",
+    }.items():
         with pytest.raises(ValueError, match=message):
             encode_labels(Dataset.from_dict({"a": ["1", "0"], "b": ["0", value]}), ["a", "b"])
+    with pytest.raises(ValueError, match="1 and 0") as error:
+        encode_labels(Dataset.from_dict({"a": ["1", "0"], "b": ["0", "?"]}), ["a", "b"])
+    assert "label_column='" not in str(error.value)
 
 
 @pytest.mark.parametrize(
