@@ -12,6 +12,8 @@ from .files import quoted
 SEPARATORS = ",;|\t\n\uff0c\uff1b\u3001\uff5c"
 # Those by which labels are joined even where lists or another separator hold several.
 JOINERS = SEPARATORS + "#&"
+# Words that join labels as "&" does.
+WORD_JOINERS = (" and ",)
 # Characters that nobody sees in a name: control characters, marks of direction, selectors of a glyph.
 INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
@@ -171,9 +173,10 @@ def check_joined(strings: Iterable[str], column: str, separators: str | None = N
 
 
 def _joiners(name: str) -> set[str]:
-    """The characters of a name that may separate, and the runs of them."""
+    """The characters of a name that may separate, the runs of them, and words that may."""
     runs = {match for match in re.findall(r"[\W_]+", name) if len(match.strip()) > 1}
-    return set(filter(_separates, name)) | {run.strip() for run in runs} | {part for part in ESCAPES if part in name}
+    written = {part for part in (*ESCAPES, *WORD_JOINERS) if part in name}
+    return set(filter(_separates, name)) | {run.strip() for run in runs} | written
 
 
 def _separates(character: str) -> bool:

@@ -301,6 +301,7 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
         (["sport#news", "sport", "news"], None, "separator='#'"),
         (["a+b", "b", "a", "b+a", "c"], None, r"separator='\+'"),
         (["a/b", "b", "a"], None, "separator='/'"),
+        (["a and b", "b", "a"], None, "separator=' and '"),
         (["a, b", "a"], None, "separator=','"),
         (["a; b, c", "a; b"], None, "separator=';'"),
         (["a\nb", "a"], None, r"--label_separator` as \$'\\n'"),
@@ -374,6 +375,7 @@ def test_fault_05_joined_names_in_lists_are_an_error_where_their_parts_are_label
     ("strings", "arguments", "names"),
     [
         (["New York", "York", "New Delhi"], {}, ["New Delhi", "New York", "York"]),
+        (["arts and crafts", "arts", "sand"], {}, ["arts", "arts and crafts", "sand"]),
         (["css-grid", "css", "grid", "sci-fi", "e-mail"], {}, ["css", "css-grid", "e-mail", "grid", "sci-fi"]),
         (["a b", "a", "b"], {"label_names": ["a", "b", "a b"]}, ["a", "b", "a b"]),
         (["a b", "a c"], {"separator": " "}, ["a", "b", "c"]),
