@@ -31,6 +31,7 @@ class LabelEncoding:
         dropped: By split, the rows that carried each label that was left out.
         merged: Labels that were written in several ways, which look the same, with these.
         grouped: By split, the rows that went into another row with the same text.
+        ignored: By split, the zeros and ones that are blank or -100, and not observed.
     """
 
     label_names: list[str]
@@ -40,6 +41,7 @@ class LabelEncoding:
     dropped: dict[str, dict[str, int]] = field(default_factory=dict)
     merged: dict[str, list[str]] = field(default_factory=dict)
     grouped: dict[str, int] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         shown = ", ".join(self.label_names[:5]) + (", ..." if len(self.label_names) > 5 else "")
@@ -51,7 +53,7 @@ class LabelEncoding:
         return " ".join(sentences)
 
     def remarks(self) -> list[str]:
-        """Sentences on labels that were dropped or merged, and on rows that were."""
+        """Sentences on labels that were dropped, merged or not observed, and on rows that were merged."""
         sentences = []
         for split, labels in self.dropped.items():
             sentences.append(
@@ -59,6 +61,11 @@ class LabelEncoding:
             )
         for split, rows in self.grouped.items():
             sentences.append(f"{rows:,} rows of {split} were merged into others with the same text.")
+        for split, cells in self.ignored.items():
+            sentences.append(
+                f"{cells:,} zeros and ones of {split} are blank or -100, and count as not observed: if a blank means "
+                '0, pass `blank_label="absent"`.'
+            )
         if self.merged:
             name, spellings = next(iter(self.merged.items()))
             sentences.append(
@@ -129,14 +136,15 @@ def encode_labels(
       or -100 among them is an ignored label. Integers are multi-hot where all lists that are not empty, of all
       splits, have one length above 1 and hold only 0 and 1 (None, -100); they are ids otherwise, as [0] and [1] are;
     - strings that `separator` splits;
+    - strings that each write out a list of names, in JSON or in Python;
     - one name, `ClassLabel` or id per row, where each row has one label. Strings that may hold several labels and
       integers that may be one 0/1 label are errors, not guesses.
 
-    A list as `label_column` means one 0/1 column per label, of numbers or of strings that spell them; a string
-    that is blank, NaN, NA or null is a None. With `label_names` too, columns that are called as the labels are taken
-    by name, and others in their order. A row of None, an empty list or an empty string has no label. Names that look
-    the same, since they differ in white space, in characters without width or in the Unicode form, are one label. The
-    label column is removed, all others are kept.
+    A list as `label_column` means one 0/1 column per label, of numbers or of strings that spell them, as yes and no, y
+    and n, true and false, t and f, or x do; a string that is blank, NaN, NA or null is a None. With `label_names` too,
+    columns that are called as the labels are taken by name, and others in their order. A row of None, an empty list or
+    an empty string has no label. Names that look the same, since they differ in white space, in characters without
+    width or in the Unicode form, are one label. The label column is removed, all others are kept.
 
     Args:
         dataset: Rows, or splits of which one is "train"; a single `Dataset` counts as "train".
@@ -223,6 +231,7 @@ def understand_labels(
         dropped=labels.unknown,
         merged=labels.merged,
         grouped=grouped,
+        ignored={split: count for split, part in labels.entries.items() if (count := int((part[2] < 0).sum()))},
     )
     return LabelledRows(splits, columns, labels, encoding, tallies, selected)
 

@@ -1,25 +1,34 @@
 """What is likely wrong with rows that can be read: one line each, with an example and what mends it."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+
+from .arguments import DataArguments
 from .columns import Origin
 from .encoding import LabelledRows
 from .files import ONE_FOR_ALL, quoted
 from .inspection import Inspection, SplitInspection
-from .label_names import SEPARATORS, is_joined, normalize_label
+from .label_names import SEPARATORS, WORD_JOINERS, is_joined, normalize_label
 from .text_facts import GARBLED
 
 
 # Fractions of a split from which something is a warning.
 MAX_SEEN = 0.05  # texts that stand in train too
 MAX_RELABELLED = 0.02  # rows with a repeated text and other labels
+MAX_SAME = 0.2  # rows with one and the same text
 MAX_GARBLED = 0.01
 MAX_WITHOUT_LABELS = 0.5
 MAX_SHORT = 0.9  # texts that are empty, numbers or one word
 MAX_DISTINCT = 0.5  # different labels, of all labels of all rows
 MIN_ROWS = 10  # fewer rows show nothing
+MIN_VALIDATION = 10  # texts on which an epoch and thresholds can be chosen
 LONG_LABEL = 30  # characters of an average label that may be a text
+
+# What stands for no label where a field was not left empty.
+NO_LABEL = {"nan", "<na>", "n/a", "na", "none", "null", "nil", "-"}
 
 
 def find_in_texts(split: str, part: SplitInspection, origin: Origin, encoding: str | None) -> Iterator[str]:
@@ -61,7 +70,14 @@ def find_in_texts(split: str, part: SplitInspection, origin: Origin, encoding: s
 
 def find_in_repetitions(split: str, part: SplitInspection, rows: int, origin: Origin) -> Iterator[str]:
     """Yields whether many texts of a split are repeated with other labels, or stand in train too."""
-    if part.relabelled and part.relabelled_rows and part.relabelled > MAX_RELABELLED * rows:
+    count, first = part.commonest or (0, 0)
+    if count >= MIN_ROWS and count > MAX_SAME * part.texts.rows:
+        yield (
+            f"{count:,} of {part.texts.rows:,} rows of {split} have one and the same text, the first of them row "
+            f"{origin.number(split, first)}. If it stands for no text, remove such rows. If {part.texts.column!r} is "
+            "not the column of the texts, pass another `text_column`."
+        )
+    elif part.relabelled and part.relabelled_rows and part.relabelled > MAX_RELABELLED * rows:
         later, earlier = (origin.number(split, row) for row in part.relabelled_rows)
         yield (
             f"{part.repeated:,} of {rows:,} rows of {split} repeat the text of another row, {part.relabelled:,} of "
@@ -75,12 +91,54 @@ def find_in_repetitions(split: str, part: SplitInspection, rows: int, origin: Or
         )
 
 
-def find_in_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> Iterator[str]:
-    """Yields what is likely wrong with the labels of train."""
+def find_empty_texts(split: str, part: SplitInspection, labelled: np.ndarray, origin: Origin) -> Iterator[str]:
+    """Yields whether empty texts have labels.
+
+    Args:
+        split: The split.
+        part: What is known of it.
+        labelled: The rows that carry a label, (rows,).
+        origin: Where the rows are.
+    """
+    rows = labelled[np.isin(labelled, np.array(part.texts.empty_rows, np.int64))]
+    if len(rows):
+        yield (
+            f"{len(rows):,} empty texts of {origin.split(split)} have labels, the first of them row "
+            f"{origin.number(split, int(rows.min()))}. Remove such rows, or give them their texts."
+        )
+
+
+def find_few(rows: Mapping[str, int], arguments: DataArguments) -> Iterator[str]:
+    """Yields whether validation is too small, given the rows by split."""
+    fraction = arguments.validation_fraction
+    if "validation" in rows and rows["validation"] < MIN_VALIDATION:
+        yield (
+            f"validation has {rows['validation']} texts, too few to choose the epoch and the thresholds on. Give "
+            f"{MIN_VALIDATION} or more."
+        )
+    elif "validation" not in rows and (count := math.ceil(fraction * rows["train"])) < MIN_VALIDATION:
+        yield (
+            f"`validation_fraction` {fraction} of {rows['train']} rows of train is about {count} texts, too few to "
+            "choose the epoch and the thresholds on. Raise it, or pass `validation_file`."
+        )
+
+
+def find_in_labels(
+    inspection: Inspection, read: LabelledRows, origin: Origin, are_named: bool = False
+) -> Iterator[str]:
+    """Yields what is likely wrong with the labels of train.
+
+    Args:
+        inspection: What is known of the rows.
+        read: The labels.
+        origin: Where the rows are.
+        are_named: Whether the user gave all labels, so that each is one that is meant.
+    """
     found = _LabelFindings(inspection, read, origin)
+    yield from found.in_all_labels(are_named)
     if inspection.rows_of_train >= MIN_ROWS:
         yield from found.in_counts()
-    if read.labels.form in ("names", "separated"):
+    if read.labels.form in ("names", "written", "separated"):
         yield from found.in_names()
 
 
@@ -105,6 +163,20 @@ class _LabelFindings:
         selected = self.read.selected.get("train")
         row = int(with_label[0] if selected is None else selected[with_label[0]])
         return f"{name!r:.80} in row {self.origin.number('train', row)}"
+
+    def in_all_labels(self, are_named: bool) -> Iterator[str]:
+        never = [name for name, count in self.counts.items() if not count]
+        if never:
+            yield (
+                f"Labels {quoted(never)} ({len(never):,} of {len(self.counts):,}) are on no row of train, and cannot "
+                "be learned. Leave them out, or give rows that carry them."
+            )
+        stand_ins = [name for name, count in self.counts.items() if count and _is_no_label(name)]
+        if stand_ins and not are_named and self.read.labels.form != "columns":
+            yield (
+                f"Labels {quoted(stand_ins)} may say that a row has no label, for example {self.example(stand_ins[0])}"
+                ". If so, leave the field empty there, or write [] in jsonl. If not, give all labels as `label_list`."
+            )
 
     def in_counts(self) -> Iterator[str]:
         total, train = sum(self.counts.values()), self.inspection.splits["train"]
@@ -138,6 +210,8 @@ class _LabelFindings:
         names = [name for name, count in self.counts.items() if count]
         spellings = defaultdict(list)
         for name in names:
+            if _is_no_label(name):
+                continue
             spellings[name.casefold()].append(name)
         by_case = [held for held in spellings.values() if len(held) > 1]
         if by_case:
@@ -159,13 +233,17 @@ class _LabelFindings:
                 "Read the file with its `encoding`, or write it again."
             )
         known = {normalize_label(name) for name in names}
-        for character in SEPARATORS:
+        for character in (*SEPARATORS, *WORD_JOINERS):
             joined = [name for name in names if character in name and is_joined(name, character, known)]
             if joined:
                 yield (
                     f"Labels ({len(joined):,}) hold {character!r} between names that are labels too, for example "
                     f"{self.example(joined[0])}. If they are several labels, separate them as all others are."
                 )
+
+
+def _is_no_label(name: str) -> bool:
+    return normalize_label(name).casefold() in NO_LABEL
 
 
 def _has_stray_mark(name: str) -> bool:

@@ -58,6 +58,7 @@ class SplitInspection:
         without_labels: Rows without a label.
         mean_labels: Labels per row.
         repeated: Rows whose text an earlier row has.
+        commonest: The rows that have the most common text, before any are merged, and the first of them.
         relabelled: Rows of these with other labels than the first row with the text.
         relabelled_rows: The first of them and the row with the same text before it.
         in_train: Rows whose text stands in train too; None for train.
@@ -70,6 +71,7 @@ class SplitInspection:
     without_labels: int | None = None
     mean_labels: float | None = None
     repeated: int | None = None
+    commonest: tuple[int, int] | None = None
     relabelled: int | None = None
     relabelled_rows: tuple[int, int] | None = None
     in_train: int | None = None
@@ -215,7 +217,8 @@ class Inspection:
         labels = None
         if encoding is not None:
             labels = {
-                name: getattr(encoding, name) for name in ("form", "counts", "frequencies", "dropped", "merged")
+                name: getattr(encoding, name)
+                for name in ("form", "counts", "frequencies", "dropped", "merged", "ignored")
             } | {"separator": self.separator}
         return {
             "splits": {split: part.to_dict() for split, part in self.splits.items()},
@@ -289,6 +292,19 @@ def find_repetitions(texts: np.ndarray, labels: np.ndarray) -> tuple[int, np.nda
     different = labels[later] != labels[earlier]
     by_row = np.argsort(later[different])
     return len(repeats), later[different][by_row], earlier[different][by_row]
+
+
+def find_commonest(texts: np.ndarray) -> tuple[int, int]:
+    """Finds the text that most rows have.
+
+    Args:
+        texts: A number for each text, (rows,); at least one.
+
+    Returns:
+        How many rows have it, and the first of them.
+    """
+    _, first, counts = np.unique(texts, return_index=True, return_counts=True)
+    return int(counts.max()), int(first[counts.argmax()])
 
 
 def hash_labels(entries: Entries, num_rows: int) -> np.ndarray:

@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, List, Value
 
 from ..model.losses import IGNORED
 from .columns import Column, Origin, arrow_column, kind
 from .files import quoted
 from .label_forms import Form, choose_form, distinct_values, feature_of, flat_values, item_of, list_lengths
+from .label_lists import read_written_lists
 from .label_names import check_label_names, normalize_label
 
 
@@ -24,7 +25,11 @@ Entries = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 BLOCK = 2**16  # rows of a split that are read at once
 # What a 0/1 column of strings may hold, beside numbers.
-WORDS = dict.fromkeys(("", "nan", "na", "n/a", "null", "none")) | {"false": 0.0, "true": 1.0}
+WORDS = (
+    dict.fromkeys(("", "nan", "na", "n/a", "null", "none"))
+    | dict.fromkeys(("no", "n", "false", "f"), 0.0)
+    | dict.fromkeys(("yes", "y", "true", "t", "x"), 1.0)
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,11 @@ def read_labels(splits: dict[str, Dataset], request: LabelRequest) -> ReadLabels
         return _read_multi_hot("columns", stacked, names or check_label_names(request.column), request)
     values = {split: arrow_column(rows, request.column) for split, rows in splits.items()}
     features = {split: feature_of(rows, request.column, values[split]) for split, rows in splits.items()}
+    lists = read_written_lists(request.column, values, names, request.separator, request.origin)
+    values |= lists
+    features |= dict.fromkeys(lists, List(Value("string")))
     form = choose_form(request.column, features, values, names, request.separator)
+    form = "written" if lists else form
     if form == "multi_hot":
         return _read_multi_hot(form, values, names, request)
     return _read_names(form, values, features, names, request)
@@ -142,10 +151,13 @@ def _numbers(strings: Column, column: str, split: str, request: LabelRequest) ->
 
 
 def _not_binary(column: str, split: str, held: object, request: LabelRequest) -> ValueError:
+    single = (
+        f" For a single column of other labels pass `label_column={column!r}`." if len(request.column) == 1 else ""
+    )
     return ValueError(
-        f"Column {column!r} of {request.origin.split(split)} is {held}, but a list as `label_column` means one 0/1 "
-        f"column per label: write 1 and 0, or leave a field blank as `blank_label` says. For a single column of other "
-        f"labels pass `label_column={column!r}`."
+        f"Column {column!r} of {request.origin.split(split)} is {held}, but {quoted(request.column)} as "
+        "`label_column` means one 0/1 column per label: write 1 and 0 (yes and no, true and false, or x for 1), or "
+        f"leave a field blank as `blank_label` says.{single}"
     )
 
 

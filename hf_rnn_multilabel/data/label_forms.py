@@ -14,12 +14,13 @@ from .label_names import JOINERS, check_joined, check_separator, check_written, 
 from .readers import columns_called
 
 
-Form = Literal["names", "ids", "multi_hot", "columns", "separated"]
+Form = Literal["names", "written", "ids", "multi_hot", "columns", "separated"]
 
 LABEL_COLUMNS = ("labels", "label", "tags", "topics", "categories", "genres", "keywords")
 INTEGER_RULE = "integers are multi-hot where all lists have one length above 1 and hold only 0 and 1, ids otherwise"
 UNDERSTOOD = {
     "names": "the label names of each row",
+    "written": "the label names of each row, in lists that are written as text",
     "ids": f"the label ids of each row ({INTEGER_RULE})",
     "multi_hot": f"one 0 or 1 per label in each row ({INTEGER_RULE})",
     "columns": "one 0/1 column per label",

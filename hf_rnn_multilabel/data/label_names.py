@@ -12,6 +12,8 @@ from .files import quoted
 SEPARATORS = ",;|\t\n\uff0c\uff1b\u3001\uff5c"
 # Those by which labels are joined even where lists or another separator hold several.
 JOINERS = SEPARATORS + "#&"
+# Words that join labels as "&" does.
+WORD_JOINERS = (" and ",)
 # Characters that nobody sees in a name: control characters, marks of direction, selectors of a glyph.
 INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
@@ -99,13 +101,13 @@ def check_separator(strings: Iterable[str], separator: str, column: str) -> None
     if not strings or any(separator in string for string in strings):
         return
     unescaped = {r"\n": "\n", r"\t": "\t"}.get(separator)
-    counts = Counter(
-        character for string in strings for character in set(string.strip()) if _separates(character)
-    ).most_common(1)
+    counts = Counter(character for string in strings for character in set(string.strip()) if _separates(character))
+    # A name may hold a space or a hyphen, and no comma; of characters in as many strings, a space is the last.
+    found = max(counts, key=lambda each: (each in SEPARATORS, counts[each], not each.isspace(), each), default=None)
     if unescaped is not None and any(unescaped in string for string in strings):
         proposal = f"a shell passes the character itself as $'{separator}'"
-    elif counts:
-        proposal = f"{counts[0][0]!r} occurs in {counts[0][1]} of the {len(strings)} different strings"
+    elif found is not None:
+        proposal = f"{found!r} occurs in {counts[found]} of the {len(strings)} different strings"
     else:
         proposal = "leave `separator` out if each row has one label"
     raise ValueError(
@@ -122,13 +124,23 @@ def check_written(strings: Iterable[str], column: str, separators: str = SEPARAT
         column: The column's name.
         separators: Characters that no label should hold.
     """
-    for string in map(str.strip, strings):
-        if WRITTEN_LIST.fullmatch(string) or any(character in string for character in separators):
+    strings = [string.strip() for string in strings]
+    counts = Counter(character for string in strings for character in set(string).intersection(separators))
+    character = max(separators, key=counts.__getitem__, default="")
+    for string in strings:
+        written = WRITTEN_LIST.fullmatch(string)
+        if written or (counts[character] and character in string):
+            remedy = "write each row as a list" if written else f"pass {_as_setting(character)}"
             raise ValueError(
-                f"Column {column!r} holds {string!r:.80}: one label or several? If several, say what separates "
-                "them (`separator`, on the command line `--label_separator`). If one, give all labels (`label_names`, "
-                "`--label_list`). A list that was written as text must be a list: write the rows as jsonl."
+                f"Column {column!r} holds {string!r:.80}: one label or several? If several, {remedy}. If one, give "
+                "all labels (`label_names`, `--label_list`)."
             )
+
+
+def _as_setting(separator: str) -> str:
+    """How a separator is passed, in Python and in a shell."""
+    shell = f" as $'{escaped}'" if (escaped := repr(separator)[1:-1]) != separator else ""
+    return f"`separator={separator!r}` (`--label_separator`{shell})"
 
 
 def check_joined(strings: Iterable[str], column: str, separators: str | None = None) -> None:
@@ -150,7 +162,7 @@ def check_joined(strings: Iterable[str], column: str, separators: str | None = N
         joined = [name for name in held if is_joined(name, joiner, names)]
         if 2 * len(joined) >= len(held):
             remedy = (
-                f"pass `separator={joiner!r}` (`--label_separator`)"
+                f"pass {_as_setting(joiner)}"
                 if separators is None
                 else f"{joiner!r} must not join them: write each by itself"
             )
@@ -161,9 +173,10 @@ def check_joined(strings: Iterable[str], column: str, separators: str | None = N
 
 
 def _joiners(name: str) -> set[str]:
-    """The characters of a name that may separate, and the runs of them."""
+    """The characters of a name that may separate, the runs of them, and words that may."""
     runs = {match for match in re.findall(r"[\W_]+", name) if len(match.strip()) > 1}
-    return set(filter(_separates, name)) | {run.strip() for run in runs} | {part for part in ESCAPES if part in name}
+    written = {part for part in (*ESCAPES, *WORD_JOINERS) if part in name}
+    return set(filter(_separates, name)) | {run.strip() for run in runs} | written
 
 
 def _separates(character: str) -> bool:

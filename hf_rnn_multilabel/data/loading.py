@@ -16,8 +16,8 @@ from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
 from .columns import Origin
 from .encoding import LabelEncoding, LabelledRows, understand_labels
-from .findings import find_in_labels, find_in_repetitions, find_in_texts
-from .inspection import Inspection, find_repetitions, hash_labels
+from .findings import find_empty_texts, find_few, find_in_labels, find_in_repetitions, find_in_texts
+from .inspection import Inspection, find_commonest, find_repetitions, hash_labels
 from .raw_rows import RawRows, choose_label_column, load_raw_rows
 from .readers import read_texts
 from .sources import SPLITS, Source
@@ -186,14 +186,15 @@ def _understand(loaded: RawRows, arguments: DataArguments, inspection: Inspectio
         group_column=loaded.text_column if arguments.group_duplicates else None,
         files=loaded.files,
     )
-    _inspect_labels(inspection, read, origin)
+    _inspect_labels(inspection, read, origin, are_named=arguments.label_list is not None)
+    inspection.warnings += find_few({split: len(rows) for split, rows in read.splits.items()}, arguments)
     for split, (positives, _) in read.tallies.items():
         if not positives.any():
             raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
     return read
 
 
-def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> None:
+def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin, are_named: bool) -> None:
     inspection.encoding = read.encoding
     in_train = inspection.splits["train"].texts.hashes
     for split, part in inspection.splits.items():
@@ -205,12 +206,14 @@ def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) 
         part.without_labels = len(rows) - int((np.diff(labelled, prepend=-1) > 0).sum())
         part.mean_labels = len(labelled) / len(rows)
         part.repeated, later, earlier = find_repetitions(hashes, hash_labels(entries, len(rows)))
+        part.commonest = find_commonest(part.texts.hashes)
         part.relabelled = len(later)
         part.relabelled_rows = (int(selected[later[0]]), int(selected[earlier[0]])) if len(later) else None
         if split != "train":
             part.in_train = int(np.isin(hashes, in_train).sum())
         inspection.warnings += find_in_repetitions(split, part, len(rows), origin)
-    inspection.warnings += find_in_labels(inspection, read, origin)
+        inspection.warnings += find_empty_texts(split, part, selected[np.unique(labelled)], origin)
+    inspection.warnings += find_in_labels(inspection, read, origin, are_named)
 
 
 def _check_options(options: dict[str, Any]) -> dict[str, Any]:

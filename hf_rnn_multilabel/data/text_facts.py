@@ -31,6 +31,7 @@ class TextFacts:
         characters: Those of all texts.
         missing: Texts that are None.
         empty: Texts without a character that is not white space.
+        empty_rows: The index of each.
         long: Texts with more than `max_length` words.
         counts: How many texts show each sign that something went wrong before: "garbled", "header" (the name of the
             column), "number" and "word" (one ASCII word).
@@ -46,7 +47,7 @@ class TextFacts:
         self.counts: Counter[str] = Counter()
         self.first: dict[str, tuple[int, str]] = {}
         self.feature: Any = None
-        self._hashes = array("q")
+        self._hashes, self.empty_rows = array("q"), array("q")
 
     @property
     def hashes(self) -> np.ndarray:
@@ -76,6 +77,7 @@ class TextFacts:
                 self.long += 1
             if not text or text.isspace():
                 self.empty += 1
+                self.empty_rows.append(index)
             elif " " not in text:
                 self._add_short(index, text)
             if not text.isascii() and GARBLED.search(text):

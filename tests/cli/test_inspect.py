@@ -17,8 +17,9 @@ def path(tmp_path_factory) -> str:
 
 @pytest.mark.usefixtures("loggers")
 def test_the_block_and_the_warnings_with_options_are_printed(path, capsys):
+    options = ["--label_separator", ";", "--label_column", "tags", "--validation_fraction", "0.5"]
     for argv in ([path], ["--train_file", path]):
-        assert main(["inspect", *argv, "--label_separator", ";", "--label_column", "tags"]) == 0
+        assert main(["inspect", *argv, *options]) == 0
         captured = capsys.readouterr()
         assert captured.out.startswith(f"train       30 rows of {path} (csv") and captured.err == ""
         assert "named by `--label_column`" in captured.out

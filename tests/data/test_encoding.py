@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import (
     ClassLabel,
@@ -208,6 +209,9 @@ def test_an_ignored_entry_is_minus_100_in_every_0_1_form(labels):
         ([True, None, None], [None, True, False]),
         (["1", None, ""], [" ", "1.0", "0"]),
         (["TRUE", "", None], [None, "true", "False"]),
+        (["x", "", ""], ["", "X ", "no"]),
+        (["Yes", "", None], ["", "y", "N"]),
+        (["T", "", None], ["", "t", "f"]),
         ([1, -100, -100], [-100, 1, 0]),
     ],
 )
@@ -220,7 +224,8 @@ def test_fault_01_a_label_that_is_nowhere_absent_is_an_error_and_blanks_can_mean
     if -100 not in edema:
         encoded, encoding = encode_labels(dataset, ["edema", "mass"], blank_label="absent")
         assert matrix(encoded) == [
-            [int(str(label).lower() in ("1", "1.0", "true")) for label in row] for row in zip(edema, mass, strict=True)
+            [int(str(label).strip().lower() in ("1", "1.0", "true", "t", "yes", "y", "x")) for label in row]
+            for row in zip(edema, mass, strict=True)
         ]
         assert encoding.frequencies["mass"] == 1 / 3
 
@@ -231,6 +236,14 @@ def test_fault_01_a_written_blank_is_a_blank(blank):
     with pytest.raises(ValueError, match=r"\['a'\] \(1 of 2\) are nowhere 0"):
         encode_labels(dataset, ["a", "b"])
     assert matrix(encode_labels(dataset, ["a", "b"], blank_label="absent")[0]) == [[1, 0], [0, 1], [1, 0]]
+
+
+def test_fault_01_a_few_blanks_are_counted_and_how_they_are_read_is_said():
+    dataset = Dataset.from_dict({"a": ["1", "", "0"], "b": ["0", "1", ""]})
+    encoding = encode_labels(dataset, ["a", "b"])[1]
+    assert encoding.ignored == {"train": 2}
+    assert re.search('2 zeros and ones of train are blank .* not observed.*`blank_label="absent"`', str(encoding))
+    assert "not observed" not in str(encode_labels(dataset, ["a", "b"], blank_label="absent")[1])
 
 
 def test_fault_01_columns_are_taken_by_name_where_label_names_are_given():
@@ -270,9 +283,15 @@ def test_a_label_that_no_row_observes_or_that_every_row_has_is_kept():
 def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told():
     dataset = Dataset.from_dict({"a": ["1", "0"], "b": ["0.0", "1"]})
     assert matrix(encode_labels(dataset, ["a", "b"])[0]) == [[1, 0], [0, 1]]
-    for value, message in {"2": "Row 1 .* has 2.0 for label 'b'", "x": "'b' of split 'train' is 'x' in row 1"}.items():
+    for value, message in {
+        "2": "Row 1 .* has 2.0 for label 'b'",
+        "?": "'b' of split 'train' is '\\?' in row 1",
+    }.items():
         with pytest.raises(ValueError, match=message):
             encode_labels(Dataset.from_dict({"a": ["1", "0"], "b": ["0", value]}), ["a", "b"])
+    with pytest.raises(ValueError, match="1 and 0") as error:
+        encode_labels(Dataset.from_dict({"a": ["1", "0"], "b": ["0", "?"]}), ["a", "b"])
+    assert "label_column='" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -282,8 +301,10 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
         (["sport#news", "sport", "news"], None, "separator='#'"),
         (["a+b", "b", "a", "b+a", "c"], None, r"separator='\+'"),
         (["a/b", "b", "a"], None, "separator='/'"),
-        (["a, b", "a"], None, "one label or several"),
-        (["a\nb", "a"], None, "one label or several"),
+        (["a and b", "b", "a"], None, "separator=' and '"),
+        (["a, b", "a"], None, "separator=','"),
+        (["a; b, c", "a; b"], None, "separator=';'"),
+        (["a\nb", "a"], None, r"--label_separator` as \$'\\n'"),
         (["a,b", "b", "a"], ";", "',' occurs in 1 of the 3"),
         (["a\nb", "b"], r"\n", r"\$'\\n'"),
         (["ab", "b"], ";", "leave `separator` out"),
@@ -291,8 +312,8 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
         (["a__b", "b", "a"], None, "separator='__'"),
         ([r"a\nb", "b", "a"], None, "parts are labels too"),
         (["\u4f53\u80b2\u3001\u65b0\u95fb", "\u65b0\u95fb"], None, "one label or several"),
-        (["{'a'}", "{'b'}"], None, "one label or several"),
-        (["('a')", "('b')"], None, "one label or several"),
+        (["('a')", "('b')"], None, "no list of names"),
+        (["New York; Rome", "New York"], ",", "';' occurs in 1 of the 2"),
         (["a,b", "b", "a", "a;b"], ";", "',' must not join"),
         (["b;a", "b; a"], "; ", "';' must not join"),
     ],
@@ -300,6 +321,45 @@ def test_fault_04_0_1_columns_of_strings_are_numbers_and_other_strings_are_told(
 def test_fault_05_a_separator_that_is_missing_or_wrong_is_an_error_with_a_proposal(strings, separator, proposal):
     with pytest.raises(ValueError, match=f"(?s){strings[0]!r}.*{proposal}|{proposal}"):
         encode_labels(rows(strings), separator=separator)
+
+
+@pytest.mark.parametrize(
+    ("strings", "expected"),
+    [
+        (["['a', 'b']", '["a"]', "{'b'}", "()", None, " "], [[1, 1], [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]),
+        ([str(["b", "a\\n's \""]), '["b", "a\\\\n\'s \\""]', "('b',)"], [[1, 1], [1, 1], [0, 1]]),
+        (["[]", "set()", r'["\u00e9"]'], [[0], [0], [1]]),
+    ],
+)
+def test_fault_05_lists_that_are_written_as_text_are_lists(strings, expected):
+    encoded, encoding = encode_labels(rows(strings))
+    assert matrix(encoded) == expected
+    assert "in lists that are written as text" in str(encoding)
+    splits = DatasetDict({"train": rows(strings), "test": rows([["b"], []])})
+    assert matrix(encode_labels(splits, unknown_labels="drop")[0]["train"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("strings", "words"),
+    [
+        (["['a']", "['a' 'b']"], r"\['a' 'b'\].* in row 1 of split 'train'.*str\.replace"),
+        (["['a'\n 'b']"], r"row 0.*numpy.*str\.replace"),
+        (["['a']", "['b']", "b"], "holds 'b' in row 2.*to_json"),
+        (["[0, 1]", "[1]"], r"holds '\[0, 1\]' in row 0"),
+        (["['a', nan]"], "nan"),
+        (["{'a': 1}"], "no list of names"),
+        (["[" * 9999 + "]"], "no list of names"),
+    ],
+)
+def test_fault_05_a_written_list_that_cannot_be_read_is_an_error_with_its_row(strings, words):
+    with pytest.raises(ValueError, match=words):
+        encode_labels(rows(strings))
+
+
+def test_fault_05_what_mends_the_lists_of_numpy_mends_them():
+    strings = pd.Series([str(np.array(each)) for each in (["it's", "b", "c"], ["b"])])
+    mended = strings.str.replace(r"(['\"])\s+(['\"])", r"\1, \2", regex=True)
+    assert matrix(encode_labels(rows(mended.tolist()))[0]) == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_fault_05_joined_names_in_lists_are_an_error_where_their_parts_are_labels():
@@ -315,6 +375,7 @@ def test_fault_05_joined_names_in_lists_are_an_error_where_their_parts_are_label
     ("strings", "arguments", "names"),
     [
         (["New York", "York", "New Delhi"], {}, ["New Delhi", "New York", "York"]),
+        (["arts and crafts", "arts", "sand"], {}, ["arts", "arts and crafts", "sand"]),
         (["css-grid", "css", "grid", "sci-fi", "e-mail"], {}, ["css", "css-grid", "e-mail", "grid", "sci-fi"]),
         (["a b", "a", "b"], {"label_names": ["a", "b", "a b"]}, ["a", "b", "a b"]),
         (["a b", "a c"], {"separator": " "}, ["a", "b", "c"]),
@@ -513,8 +574,7 @@ def test_an_id_beyond_the_names_is_unknown_even_when_a_name_looks_like_it():
         ),
         (rows(["a, b"]), {}, "'a, b': one label or several"),
         (rows(["a, b"]), {"label_names": ["a", "b"]}, "'a, b': one label or several"),
-        (rows(["['a']"]), {}, "write the rows as jsonl"),
-        (rows(["['a', 'b']"]), {"separator": ","}, "write the rows as jsonl"),
+        (rows(["['a', 'b']"]), {"separator": ","}, "'a', 'b'.*row 0.*leave `separator`"),
         (rows(["a"]), {"separator": ""}, "`separator` is ''"),
         (rows([["a"]]), {"separator": ","}, "`separator` is ','"),
         (rows([[], []]), {}, "no label at all; pass `label_names`"),

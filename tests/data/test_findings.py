@@ -11,7 +11,7 @@ def csv_rows(texts, labels) -> list[dict]:
 
 
 def warnings_of(tmp_path, rows, name="a.csv", **options) -> list[str]:
-    path = tmp_path / name
+    path, options = tmp_path / name, {"validation_fraction": 0.5} | options
     if name.endswith("jsonl"):
         write_jsonl(path, rows)
     else:
@@ -73,6 +73,24 @@ def with_text(index: int, text: str) -> list[dict]:
             {"label_separator": ";", "label_list": ["red", "blue", "red|blue"]},
             ["'|'", "'red|blue' in row 2"],
         ),
+        (csv_rows(TEXTS, TAGS), {"label_list": ["red", "blue", "green", "pink"]}, ["['pink'] (1 of 4) are on no row"]),
+        (
+            csv_rows(TEXTS, ["nan", "NaN", "red", "N/A", "-"] * 4),
+            {},
+            ["['-', 'N/A', 'NaN', 'nan'] may say", "'-' in row 5", "leave the field empty", "`label_list`"],
+        ),
+        (csv_rows(TEXTS, TAGS), {"validation_fraction": 0.4}, ["`validation_fraction` 0.4 of 20 rows", "about 8"]),
+        (with_text(4, " "), {}, ["1 empty texts of 'a.csv' have labels, the first of them row 5"]),
+        (
+            csv_rows([*TEXTS[:10], *["n/a"] * 10], TAGS),
+            {},
+            ["10 of 20 rows of train have one and the same text, the first of them row 11", "another `text_column`"],
+        ),
+        (
+            [{"text": text, "tags": ["red", "blue", "red and blue"][i % 3 :]} for i, text in enumerate(TEXTS)],
+            {"name": "a.jsonl"},
+            ["' and '", "'red and blue' in row 1"],
+        ),
         (csv_rows(TEXTS, ["cafÃ©", "blue"] * 10), {}, ["wrong encoding", "'cafÃ©' in row 1", "`encoding`"]),
     ],
 )
@@ -81,11 +99,31 @@ def test_what_is_likely_wrong_is_told_with_a_row_and_what_mends_it(tmp_path, row
     assert [message for message in found if all(word in message for word in words)], found
 
 
+def test_what_was_found_otherwise_is_not_told_too(tmp_path):
+    found = warnings_of(tmp_path, csv_rows(TEXTS, ["nan", "NaN", "red", "blue"] * 5))
+    assert len(found) == 1 and "capitals" not in found[0]
+    named = warnings_of(tmp_path, csv_rows(TEXTS, ["none", "red"] * 10), label_list=["none", "red"])
+    assert named == []
+    for group in (False, True):
+        same = csv_rows(["n/a"] * 10 + TEXTS[:10] + TEXTS, TAGS * 2)
+        found = warnings_of(tmp_path, same, group_duplicates=group)
+        assert len(found) == 1 and "one and the same text" in found[0]
+    unlabelled = csv_rows(["", *TEXTS[1:]], ["", *TAGS[1:]])
+    assert warnings_of(tmp_path, unlabelled) == []
+
+
+def test_a_small_validation_is_told_and_a_larger_one_is_not():
+    other = csv_rows([f"another text {i}" for i in range(20)], TAGS)
+    for rows, is_told in ((9, True), (10, False)):
+        found = inspect_data({"train": csv_rows(TEXTS, TAGS), "validation": other[:rows]}).warnings
+        assert ["validation has 9 texts" in each for each in found] == [True] * is_told
+
+
 def test_few_texts_that_stand_in_train_are_no_warning(tmp_path):
     train = csv_rows(TEXTS, TAGS)
     for seen, is_told in ((1, False), (3, True)):
         test = csv_rows([*TEXTS[:seen], *(f"another text {i}" for i in range(24 - seen))], ["red", "blue"] * 12)
-        found = inspect_data({"train": train, "test": test}).warnings
+        found = inspect_data({"train": train, "test": test}, validation_fraction=0.5).warnings
         assert [f"{seen} of 24 texts of test stand in train too" in message for message in found] == [True] * is_told
 
 

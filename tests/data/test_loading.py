@@ -25,7 +25,9 @@ from hf_rnn_multilabel.data import DataArguments, load_data, tables
 def no_repeated_texts():
     """Short texts repeat; only the tests of repeated texts look at the warnings."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*(repeat the text|stand in train too|are numbers|have no label)")
+        warnings.filterwarnings(
+            "ignore", message=".*(repeat the text|stand in train too|are numbers|have no label|too few)"
+        )
         yield
 
 
@@ -443,7 +445,7 @@ def test_fault_11_repeated_texts_are_told_merged_if_asked_and_never_in_both_part
     assert len(data.texts["train"]) + len(data.texts["validation"]) == 140
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        merged = load_data(rows, group_duplicates=True)
+        merged = load_data(rows, group_duplicates=True, validation_fraction=0.2)
     labels = {row["text"]: set() for row in rows}
     for row in rows:
         labels[row["text"]].add(row["label"])
@@ -464,7 +466,7 @@ def test_fault_11_texts_that_differ_in_white_space_alone_are_the_same():
 
 
 def test_fault_11_texts_of_a_given_split_that_stand_in_train_are_told():
-    few = load_data({"train": distinct(30), "test": [*distinct(1), *distinct(40, 1)[1:]]})
+    few = load_data({"train": distinct(30), "test": [*distinct(1), *distinct(40, 1)[1:]]}, validation_fraction=0.4)
     assert few.inspection.splits["test"].in_train == 1 and not few.inspection.warnings
     with pytest.warns(UserWarning, match="5 of 12 texts of test stand in train too"):
         load_data({"train": distinct(30), "test": [*distinct(5), *distinct(12, 1)[5:]]})

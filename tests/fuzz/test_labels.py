@@ -160,7 +160,8 @@ def expected_row(value, form, names, options) -> dict[int, float]:
     blank = -100.0 if options.get("blank_label", "ignored") == "ignored" else 0.0
     if form in ("columns", "multi_hot"):
         cells = [value] if form == "columns" else value or []
-        words = {"true": 1.0, "false": 0.0, "": None}
+        words = {"": None} | dict.fromkeys(("true", "t", "yes", "y", "x"), 1.0)
+        words |= dict.fromkeys(("false", "f", "no", "n"), 0.0)
         cells = [words.get(c.strip().lower(), c) if isinstance(c, str) else c for c in cells]
         cells = [blank if cell is None else float(cell) for cell in cells]
         cells = [blank if math.isnan(cell) else cell for cell in cells]
