@@ -435,7 +435,7 @@ def test_fault_11_repeated_texts_are_told_merged_if_asked_and_never_in_both_part
     rows = [{"text": f"text {index % 60}", "label": ["red", "green", "blue"][index % 7 % 3]} for index in range(140)]
     with pytest.warns(
         UserWarning,
-        match=r"80 of 140 rows of train repeat the text .* (\d+) of them with other labels.*group_duplicates",
+        match=r"80 of 140 rows of .* repeat the text .* (\d+) of them with other labels.*group_duplicates",
     ):
         data = load_data(rows)
     assert not set(data.texts["train"]) & set(data.texts["validation"])
