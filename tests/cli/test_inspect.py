@@ -54,6 +54,10 @@ def test_a_folder_is_inspected_and_a_wrong_file_is_told(tmp_path, capsys):
         write_jsonl(tmp_path / f"{split}.jsonl", make_rows(20))
     assert main(["inspect", str(tmp_path)]) == 0
     out = capsys.readouterr().out
+    assert main(["inspect", "--train_file", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == out
+    assert main(["inspect", "--train_file", str(tmp_path), "--dataset_name", "a/b"]) == 1
+    assert "beside other rows" in capsys.readouterr().err
     assert "20 of 20 texts of test stand in train too" in out and all(name in out for name in LABELS)
     assert main(["inspect", str(tmp_path / "nowhere.csv")]) == 1
     captured = capsys.readouterr()

@@ -117,6 +117,7 @@ def test_files_may_be_named_by_split_in_a_folder_or_in_the_arguments(tmp_path):
         load_data(arguments),
         load_data(None, arguments),
         load_data(dataset_name=str(tmp_path)),
+        load_data(train_file=str(tmp_path)),
     ]
     assert len({data.fingerprint for data in found}) == 1
     assert [data.source.name for data in found[:3]] == ["train.jsonl"] * 3
