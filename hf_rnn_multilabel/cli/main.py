@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ERRORS as error:
-        print(f"hf-rnn-multilabel {name}: {_in_words(error, name)}", file=sys.stderr)
+        print(f"hf-rnn-multilabel {name}: {in_words(error, name)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"\nhf-rnn-multilabel {name}: stopped. {STOPPED.get(name, 'Nothing was written.')}", file=sys.stderr)
@@ -91,7 +91,7 @@ def _is_escaped(argument: str) -> bool:
     return any("\udc80" <= character <= "\udcff" for character in argument)
 
 
-def _in_words(error: BaseException, command: str) -> str:
+def in_words(error: BaseException, command: str) -> str:
     """An error in one line; what is not installed, with the command that installs it; settings as options."""
     module = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ImportError) and module in (*EXTRAS, *TRAIN):
