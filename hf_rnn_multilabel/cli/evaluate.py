@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from ..data.sources import FileOptions, find_columns, local_copy, read_dataset
+from ..data.sources import FileOptions, local_copy
 from ..hub.provenance import describe_file
 from ..hub.run_info import LabelResult, MetricRow
 from ..inference.evaluation import LabelledTexts, evaluate_tagger, labelled_texts
@@ -31,26 +31,18 @@ class LabelledFile:
     blank_label: Literal["ignored", "absent"] = field(
         default="ignored", metadata={"help": "Meaning of a blank in a 0/1 column: ignored or absent (0)."}
     )
+    group_duplicates: bool = field(
+        default=False, metadata={"help": "Merge rows with the same text into one row with the labels of all."}
+    )
     file_format: str | None = field(default=None, metadata={"help": "Default: as the file's name says."})
     delimiter: str | None = field(default=None, metadata={"help": "Of a csv. Default: a comma."})
     encoding: str | None = field(default=None, metadata={"help": "Of the file. Default: UTF-8."})
 
     def read(self, label_names: list[str]) -> LabelledTexts:
         """Read the file; the labels are in the order of a tagger's."""
-        options = FileOptions(self.file_format, self.delimiter, self.encoding)
-        path = local_copy(str(self.input), options)
-        columns = find_columns(path, self.text_column, self.label_column, options)
-        labels = columns.labels
-        rows = labelled_texts(
-            read_dataset({"train": path}, columns, options)["train"],
-            label_names,
-            columns.text,
-            labels[0] if len(labels) == 1 else labels,
-            separator=self.label_separator,
-            unknown_labels=self.unknown_labels,
-            blank_label=self.blank_label,
-        )
-        return replace(rows, source=describe_file(path, "validation"))
+        own = {name: value for name, value in vars(self).items() if name != "input"}
+        path = local_copy(str(self.input), FileOptions(self.file_format, self.delimiter, self.encoding))
+        return replace(labelled_texts(path, label_names, **own), source=describe_file(path, "validation"))
 
 
 @dataclass
@@ -89,7 +81,8 @@ def main(argv: Sequence[str]) -> None:
         rows = file.read(tagger.label_names)
         result = evaluate_tagger(tagger, rows, batch_size=args.batch_size)
     if as_json:
-        print_json({"model": args.model, "input": file.input, "description": rows.description} | result)
+        read = {"description": rows.description, "warnings": rows.warnings}
+        print_json({"model": args.model, "input": file.input} | read | result)
         return
     print(rows.description)
     show(args.model, result)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from transformers import AutoTokenizer
 
 from ..data import DataArguments, Inspection, inspect_data
-from .main import as_options
+from .main import ERRORS, as_options, in_words
 from .output import print_json, quiet
 from .parser import CommandParser
 
@@ -44,18 +44,21 @@ def main(argv: Sequence[str]) -> None:
     as_json, file, name = given.pop("json"), given.pop("file", None), given.pop("tokenizer_name", None)
     if file is not None and "train_file" in given:
         parser.error(f"FILE is {file} and --train_file {given['train_file']}; give one")
-    inspection = Inspection()
+    inspection, failed = Inspection(), {}
     try:
         with quiet():
             tokenizer = None if name is None else AutoTokenizer.from_pretrained(name)
             inspect_data(file, DataArguments(**given), tokenizer=tokenizer, into=inspection)
+    except ERRORS as error:
+        failed = {"error": in_words(error, "inspect")}
+        raise
     finally:
         if as_json:
-            print_json(inspection.to_dict())
+            print_json(failed | inspection.to_dict())
         elif inspection.splits:
-            print("\n".join(_in_words(inspection)))
+            print("\n".join(_lines(inspection)))
 
 
-def _in_words(inspection: Inspection) -> list[str]:
+def _lines(inspection: Inspection) -> list[str]:
     warnings = [f"Warning: {message}" for message in inspection.warnings]
     return [as_options(line, "inspect") for line in [str(inspection), *warnings]]

@@ -3,11 +3,13 @@
 Exit codes: 0 done, 1 an error in words, 2 a wrong command line, 130 Ctrl-C, 143 SIGTERM.
 """
 
+import ast
 import importlib
 import io
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import warnings
@@ -36,8 +38,10 @@ ERRORS = (ValueError, OSError, ImportError, HTTPError, StrictDataclassError)
 # The extra that installs a module; all others come with "train".
 EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx", "optuna": "search"}
 TRAIN = ("accelerate", "datasets", "evaluate", "iterstrat", "jinja2", "matplotlib", "pyarrow", "scipy", "sklearn")
-# A setting as the messages of the package name it.
-SETTING = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`")
+# A setting as the messages of the package name it, also with the option that it is beside it.
+SETTING = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`(?: \(`--(?P<alone>\w+)`[^)]*\)|, `--(?P<beside>\w+)`)?")
+# Arguments of Python that are called otherwise on the command line.
+OTHERWISE = {"label_names": "label_list", "separator": "label_separator"}
 
 
 class Terminated(BaseException):
@@ -74,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ERRORS as error:
-        print(f"hf-rnn-multilabel {name}: {_in_words(error, name)}", file=sys.stderr)
+        print(f"hf-rnn-multilabel {name}: {in_words(error, name)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         print(f"\nhf-rnn-multilabel {name}: stopped. {STOPPED.get(name, 'Nothing was written.')}", file=sys.stderr)
@@ -91,7 +95,7 @@ def _is_escaped(argument: str) -> bool:
     return any("\udc80" <= character <= "\udcff" for character in argument)
 
 
-def _in_words(error: BaseException, command: str) -> str:
+def in_words(error: BaseException, command: str) -> str:
     """An error in one line; what is not installed, with the command that installs it; settings as options."""
     module = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ImportError) and module in (*EXTRAS, *TRAIN):
@@ -119,8 +123,26 @@ def _options_of(command: str) -> set[str]:
 
 def _as_option(match: re.Match[str], options: set[str]) -> str:
     """What Python calls `delimiter=';'` is `--delimiter ';'` here."""
-    name, value = match.groups()
-    return f"`--{name}{f' {value}' if value else ''}`" if name in options else match[0]
+    name, value = match.group(1, 2)
+    option = next((each for each in (name, OTHERWISE.get(name)) if each in options), None)
+    return match[0] if option is None else f"`--{option}{'' if value is None else f' {_in_shell(value)}'}`"
+
+
+def _in_shell(value: str) -> str:
+    """A value of Python, or a list of values, as a shell takes it."""
+    try:
+        literal = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    parts = literal if isinstance(literal, list | tuple) else [literal]
+    return " ".join(map(_quoted, map(str, parts)))
+
+
+def _quoted(text: str) -> str:
+    """A string as a shell takes it, a tab or another character that cannot be seen as an escape."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + text.encode("unicode_escape").decode("ascii").replace("'", "\\'") + "'"
 
 
 _RESUMES = "The same command resumes from the last checkpoint, if there is one."

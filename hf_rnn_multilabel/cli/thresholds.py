@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> None:
         rows = file.read(config.label_names)
         thresholds = tune_tagger(args.model, rows, args.output_dir, args.threshold_method, revision=args.revision)
     if as_json:
-        print_json({"folder": args.output_dir, "thresholds": thresholds, "earlier": earlier})
+        tuned = {"folder": args.output_dir, "thresholds": thresholds, "earlier": earlier}
+        print_json(tuned | {"warnings": rows.warnings})
         return
     print(f"{'label':30}{'earlier':>9}{'now':>9}")
     for label, threshold in thresholds.items():

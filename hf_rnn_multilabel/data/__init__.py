@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .arguments import DataArguments
     from .encoding import LabelEncoding, encode_labels
     from .inspection import Inspection
-    from .loading import TaggingData, inspect_data, load_data
+    from .loading import TaggingData, inspect_data, load_data, load_labelled
     from .outputs import Resumption, open_output
     from .readers import read_rows, read_texts
     from .splits import label_frequencies, stratified_split
@@ -30,6 +30,7 @@ _MODULES = {
     "inspect_data": "loading",
     "label_frequencies": "splits",
     "load_data": "loading",
+    "load_labelled": "loading",
     "open_output": "outputs",
     "prune_tokenizer": "tokenizer_pruning",
     "read_rows": "readers",
@@ -49,6 +50,7 @@ __all__ = [
     "inspect_data",
     "label_frequencies",
     "load_data",
+    "load_labelled",
     "open_output",
     "prune_tokenizer",
     "read_rows",

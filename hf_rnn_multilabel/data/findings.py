@@ -80,9 +80,10 @@ def find_in_repetitions(split: str, part: SplitInspection, rows: int, origin: Or
     elif part.relabelled and part.relabelled_rows and part.relabelled > MAX_RELABELLED * rows:
         later, earlier = (origin.number(split, row) for row in part.relabelled_rows)
         yield (
-            f"{part.repeated:,} of {rows:,} rows of {split} repeat the text of another row, {part.relabelled:,} of "
-            f"them with other labels, as where a file has one row per text and label, for example row {later} that of "
-            f"row {earlier}. Pass `group_duplicates=True` to make one row of them, with the labels of all."
+            f"{part.repeated:,} of {rows:,} rows of {origin.split(split)} repeat the text of another row, "
+            f"{part.relabelled:,} of them with other labels, as where a file has one row per text and label, for "
+            f"example row {later} that of row {earlier}. Pass `group_duplicates=True` to make one row of them, with "
+            "the labels of all."
         )
     if part.in_train is not None and part.in_train > MAX_SEEN * rows:
         yield (
@@ -142,6 +143,12 @@ def find_in_labels(
         yield from found.in_names()
 
 
+def find_in_measured(inspection: Inspection, read: LabelledRows, origin: Origin) -> Iterator[str]:
+    """Yields what is likely wrong with the labels of rows that a tagger is measured on, whose labels it has."""
+    if inspection.rows_of_train >= MIN_ROWS:
+        yield from _LabelFindings(inspection, read, origin).in_unlabelled()
+
+
 class _LabelFindings:
     """What is likely wrong with the labels of train."""
 
@@ -183,11 +190,7 @@ class _LabelFindings:
         everywhere = [name for name, count in self.counts.items() if count == self.rows]
         if everywhere:
             yield f"Labels {quoted(everywhere)} are on all rows of train, and so say nothing. {self.remedy}."
-        if train.without_labels is not None and train.without_labels > MAX_WITHOUT_LABELS * self.rows:
-            yield (
-                f"{train.without_labels:,} of {self.rows:,} rows of train have no label, and are learned as texts "
-                f"without any. {self.remedy}."
-            )
+        yield from self.in_unlabelled()
         if total >= MIN_ROWS and len(self.counts) > MAX_DISTINCT * total:
             once = next((name for name, count in self.counts.items() if count == 1), "")
             several = "" if self.inspection.separator else "; if its strings are several labels, `label_separator`"
@@ -205,6 +208,14 @@ class _LabelFindings:
                     f"mixed up, pass `text_column` and `label_column`, which are {self.inspection.text_column!r} and "
                     f"{quoted(self.read.columns)}."
                 )
+
+    def in_unlabelled(self) -> Iterator[str]:
+        without = self.inspection.splits["train"].without_labels
+        if without is not None and without > MAX_WITHOUT_LABELS * self.rows:
+            yield (
+                f"{without:,} of {self.rows:,} rows of {self.origin.split('train')} have no label, and count as texts "
+                f"without any. {self.remedy}."
+            )
 
     def in_names(self) -> Iterator[str]:
         names = [name for name, count in self.counts.items() if count]

@@ -79,7 +79,7 @@ class SplitInspection:
     def lines(self) -> list[str]:
         """Where the rows are from, and what is odd about them."""
         source = self.source + (f" ({self.file})" if self.file is not None else "")
-        if not self.texts.rows:
+        if not self.texts.are_all:
             return [source]
         parts = [f"{self.texts.empty:,} empty texts"]
         if self.merged:
@@ -110,6 +110,7 @@ class SplitInspection:
             "truncated": texts.truncated,
             "signs": dict(texts.counts),
         }
+        of_texts = of_texts if texts.are_all else dict.fromkeys(of_texts)
         rest = {
             name: getattr(self, name)
             for name in ("merged", "without_labels", "mean_labels", "repeated", "relabelled", "in_train")

@@ -16,7 +16,14 @@ from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
 from .columns import Origin
 from .encoding import LabelEncoding, LabelledRows, understand_labels
-from .findings import find_empty_texts, find_few, find_in_labels, find_in_repetitions, find_in_texts
+from .findings import (
+    find_empty_texts,
+    find_few,
+    find_in_labels,
+    find_in_measured,
+    find_in_repetitions,
+    find_in_texts,
+)
 from .inspection import Inspection, find_commonest, find_repetitions, hash_labels
 from .raw_rows import RawRows, choose_label_column, load_raw_rows
 from .readers import read_texts
@@ -159,6 +166,40 @@ def inspect_data(
     return inspection
 
 
+def load_labelled(
+    source: Source | DataArguments,
+    label_names: list[str],
+    arguments: DataArguments | None = None,
+    **options: Any,
+) -> TaggingData:
+    """Loads rows to measure a tagger on: one split, with the labels of the tagger in their order.
+
+    Args:
+        source: As in `load_data`; "train" is its only split.
+        label_names: The tagger's labels.
+        arguments: As in `load_data`; its `label_list` does not count.
+        options: As in `load_data`.
+
+    Returns:
+        The rows with their labels, all in "train".
+
+    Raises:
+        FileNotFoundError: As `load_data`.
+        ValueError: As `load_data`, a label is none of the tagger's, or there are several splits.
+    """
+    source, arguments = _arguments(source, arguments, options)
+    inspection = Inspection()
+    try:
+        loaded = load_raw_rows(source, arguments, inspection)
+        if len(loaded.dataset) > 1:
+            raise ValueError(f"The rows have the splits {list(loaded.dataset)}; give the rows of one.")
+        read = _understand(loaded, arguments, inspection, label_names)
+    finally:
+        for message in inspection.warnings:
+            warnings.warn(message, stacklevel=2)
+    return TaggingData(read.encode(), loaded.text_column, read.encoding, loaded.describe(), inspection)
+
+
 def _arguments(
     source: Source | DataArguments | None, arguments: DataArguments | None, options: dict[str, Any]
 ) -> tuple[Source | None, DataArguments]:
@@ -169,32 +210,48 @@ def _arguments(
     return source, replace(arguments or DataArguments(), **_check_options(options))
 
 
-def _understand(loaded: RawRows, arguments: DataArguments, inspection: Inspection) -> LabelledRows:
-    """Understands the labels of rows; enters what is found in the order in which it becomes known."""
+def _understand(
+    loaded: RawRows, arguments: DataArguments, inspection: Inspection, of_tagger: list[str] | None = None
+) -> LabelledRows:
+    """Understands the labels of rows; enters what is found in the order in which it becomes known.
+
+    Args:
+        loaded: The rows.
+        arguments: How to read them.
+        inspection: What is filled.
+        of_tagger: The labels of the tagger that is measured on the rows; None: they are learned from.
+    """
     origin = Origin(loaded.files)
     for split, part in inspection.splits.items():
         part.texts.check(split, origin)
         inspection.warnings += find_in_texts(split, part, origin, arguments.encoding)
     inspection.separator = arguments.label_separator
+    label_list = _label_list(arguments.label_list, arguments.encoding) if of_tagger is None else of_tagger
+    # One 0/1 column is that of a tagger's only label; for another tagger it holds ids.
+    arguments = replace(arguments, label_list=None if of_tagger and len(of_tagger) == 1 else label_list)
     read = understand_labels(
         loaded.dataset,
         choose_label_column(loaded.dataset["train"], loaded.label_columns, arguments),
-        label_names=_label_list(arguments.label_list, arguments.encoding),
+        label_names=label_list,
         separator=arguments.label_separator,
         unknown_labels=arguments.unknown_labels,
         blank_label=arguments.blank_label,
         group_column=loaded.text_column if arguments.group_duplicates else None,
         files=loaded.files,
     )
-    _inspect_labels(inspection, read, origin, are_named=arguments.label_list is not None)
-    inspection.warnings += find_few({split: len(rows) for split, rows in read.splits.items()}, arguments)
+    _inspect_labels(inspection, read, origin)
+    if of_tagger is None:
+        inspection.warnings += find_in_labels(inspection, read, origin, are_named=arguments.label_list is not None)
+        inspection.warnings += find_few({split: len(rows) for split, rows in read.splits.items()}, arguments)
+    else:
+        inspection.warnings += find_in_measured(inspection, read, origin)
     for split, (positives, _) in read.tallies.items():
         if not positives.any():
             raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
     return read
 
 
-def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin, are_named: bool) -> None:
+def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> None:
     inspection.encoding = read.encoding
     in_train = inspection.splits["train"].texts.hashes
     for split, part in inspection.splits.items():
@@ -213,7 +270,6 @@ def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin, 
             part.in_train = int(np.isin(hashes, in_train).sum())
         inspection.warnings += find_in_repetitions(split, part, len(rows), origin)
         inspection.warnings += find_empty_texts(split, part, selected[np.unique(labelled)], origin)
-    inspection.warnings += find_in_labels(inspection, read, origin, are_named)
 
 
 def _check_options(options: dict[str, Any]) -> dict[str, Any]:

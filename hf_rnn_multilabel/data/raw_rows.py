@@ -83,6 +83,9 @@ def load_raw_rows(
             f"`source` is a {type(source).__name__}, and `train_file` {arguments.train_file!r} or `dataset_name` "
             f"{arguments.dataset_name!r} is given too; pass one of them."
         )
+    is_folder = arguments.train_file is not None and os.path.isdir(arguments.train_file)
+    if is_folder and source is None and arguments.dataset_name is None:
+        source, arguments = arguments.train_file, replace(arguments, train_file=None)
     columns = arguments.label_column
     columns = [columns] if isinstance(columns, str) else columns and list(columns)
     files = _files(source, arguments)

@@ -134,8 +134,8 @@ def load_hub(name: str, config: str | None = None, revision: str | None = None) 
             dataset = _load(name, config, revision=revision)
     except DatasetGenerationError as error:
         raise ValueError(
-            f"Cannot read the data set {name!r} ({error.__cause__ or error!r}); each of its files must hold rows, all "
-            "with the same columns. Files that are named, as `train_file`, are read row by row."
+            f"Cannot read the data set {name!r} ({error.__cause__ or error!r:.300}); each of its files must hold "
+            "rows, all with the same columns. Files that are named, as `train_file`, are read row by row."
         ) from error
     return _select_splits(DatasetDict({"train": dataset}) if isinstance(dataset, Dataset) else dataset)
 

@@ -37,7 +37,7 @@ class TextFacts:
             column), "number" and "word" (one ASCII word).
         truncated: Texts with more than `max_length` tokens; None without an `encoder`.
         first: By sign, the index and the beginning of the first such text; of "missing" the index alone.
-        feature: What the column holds.
+        feature: What the column holds; None until all texts of the split were read.
     """
 
     def __init__(self, max_length: int, encoder: TextEncoder | None = None):
@@ -53,6 +53,11 @@ class TextFacts:
     def hashes(self) -> np.ndarray:
         """A 64-bit number for each text, the same for texts that differ in white space alone, (rows,)."""
         return np.frombuffer(self._hashes, np.int64) if self._hashes else np.empty(0, np.int64)
+
+    @property
+    def are_all(self) -> bool:
+        """Whether all texts of the split were read, so that the counts are those of the split."""
+        return self.feature is not None
 
     def add_rows(self, rows: Dataset) -> None:
         """Adds all rows of a split."""

@@ -24,11 +24,12 @@ THRESHOLD_ROWS = {"global_micro": "global threshold", "shrinkage": "per-label th
 REMEDY = "Give rows whose labels are filled in, and check the column of the labels."
 
 
-def compute_metrics(prediction: Any) -> dict[str, float]:
+def compute_metrics(prediction: Any, are_logits: bool = False) -> dict[str, float]:
     """Compute metrics at the best global threshold of these very rows: for choosing an epoch, not for reporting.
 
     Args:
         prediction: the Trainer's `EvalPrediction` of the validation rows, with logits.
+        are_logits: as in `scores_of_prediction`.
 
     Returns:
         The metrics of `epoch_metrics`, and the threshold.
@@ -36,7 +37,7 @@ def compute_metrics(prediction: Any) -> dict[str, float]:
     Raises:
         ValueError: if the predictions are no logits, or no row carries a label.
     """
-    scores, labels = check_entries(scores_of_prediction(prediction), prediction.label_ids)
+    scores, labels = check_entries(scores_of_prediction(prediction, are_logits), prediction.label_ids)
     check_positives(labels, REMEDY)
     threshold = global_micro_threshold(scores, labels)
     return epoch_metrics(scores, labels, threshold) | {"threshold": threshold}

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
+MAX_SHOWN = 60  # characters of a value
+
+
 def differences(earlier: Any, now: Any, name: str = "") -> list[str]:
     """What differs between two values of JSON, in words."""
     if isinstance(earlier, dict) and isinstance(now, dict):
@@ -14,13 +17,32 @@ def differences(earlier: Any, now: Any, name: str = "") -> list[str]:
         return [
             each for key in keys for each in differences(earlier.get(key), now.get(key), f"{name}.{key}".strip("."))
         ]
-    return [] if earlier == now else [f"{name} was {_short(earlier)}, is {_short(now)}"]
+    if earlier == now:
+        return []
+    if isinstance(earlier, list) and isinstance(now, list) and len(_text(earlier)) + len(_text(now)) > MAX_SHOWN:
+        return [f"{name} {_changes(earlier, now)}"]
+    return [f"{name} was {_short(earlier)}, is {_short(now)}"]
+
+
+def _changes(earlier: list, now: list) -> str:
+    """What went out of a list that is too long to be shown, and what came into it."""
+    before, after = ({_text(each): each for each in values} for values in (earlier, now))
+    changes = {
+        "lost": [each for text, each in before.items() if text not in after],
+        "gained": [each for text, each in after.items() if text not in before],
+    }
+    words = [f"{word} {len(values):,}, {_short(values)}" for word, values in changes.items() if values]
+    return " and ".join(words) or "has another order"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = _text(value)
     # Paths differ at their ends.
-    return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"
+    return text if len(text) <= MAX_SHOWN else f"{text[:20]}...{text[-37:]}"
 
 
 def digest(parts: Iterable[bytes]) -> str:

@@ -1,17 +1,17 @@
 """A tagger on labelled rows: its metrics there, and thresholds tuned on them."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
 from transformers import pipeline
 from transformers.utils import cached_file
 
-from ..data import encode_labels, find_text_column
+from ..data import DataArguments, load_labelled
 from ..data.label_forms import UNDERSTOOD
+from ..data.sources import Source
 from ..evaluation import ThresholdMethod, evaluate_all, evaluate_scores, tune_thresholds
 from ..evaluation.calibration import NUM_BINS, expected_calibration_error
 from ..hub.model_card import build_card, save_card
@@ -41,6 +41,7 @@ class LabelledTexts:
         label_names: in the order of the columns.
         description: what was understood of the labels, in a sentence.
         source: where the rows come from, for a card.
+        warnings: what is likely wrong with them.
     """
 
     texts: list[str]
@@ -48,33 +49,35 @@ class LabelledTexts:
     label_names: list[str]
     description: str
     source: DatasetInfo | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def labelled_texts(
-    rows: Dataset, label_names: list[str], text_column: str | None = None, label_column: Any = None, **options: Any
+    source: Source | DataArguments, label_names: list[str], arguments: DataArguments | None = None, **options: Any
 ) -> LabelledTexts:
-    """Take texts and labels from rows, the labels in the order of a tagger's.
+    """Read texts and labels as a training does, the labels in the order of a tagger's.
 
     Args:
-        rows: as they were read.
+        source: of `load_labelled`: a file's path, a `Dataset`, a list of rows and so on.
         label_names: the tagger's labels.
-        text_column: None: it is looked for.
-        label_column: one, or several 0/1 columns; None: it is looked for.
-        options: of `encode_labels`.
+        arguments: how to read them.
+        options: fields of `DataArguments`, in place of those of `arguments`.
 
     Raises:
-        ValueError: for labels that the tagger does not have, and where no label is observed.
+        FileNotFoundError: as `load_labelled`.
+        ValueError: as `load_labelled`: for labels that the tagger does not have, and where no row has a label.
     """
-    text_column = text_column or find_text_column(rows)
-    encoded, encoding = encode_labels(rows, label_column, label_names=label_names, **options)
-    labels = np.asarray(encoded.with_format("numpy")["labels"][:])
+    data = load_labelled(source, label_names, arguments, **options)
+    texts, labels, encoding = data.texts["train"], data.labels["train"], data.encoding
     positives = int((labels == 1).sum())
     description = f"Labels read from {UNDERSTOOD[encoding.form]}: {positives / len(labels):.2f} per text on average."
     for dropped in encoding.dropped.values():
         description += (
             f" Dropped {sum(dropped.values()):,} of labels that the tagger does not have: {shorten(list(dropped))}."
         )
-    return LabelledTexts(list(encoded[text_column]), labels, label_names, description)
+    for merged in encoding.grouped.values():
+        description += f" Merged {merged:,} rows into others with the same text."
+    return LabelledTexts(texts, labels, label_names, description, warnings=data.inspection.warnings)
 
 
 def evaluate_tagger(tagger: Any, rows: LabelledTexts, **options: Any) -> dict[str, Any]:

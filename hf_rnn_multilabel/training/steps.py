@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -200,7 +201,7 @@ def make_trainer(
         train_dataset=inputs.rows["train"],
         eval_dataset=inputs.rows["validation"],
         processing_class=inputs.tokenizer,
-        compute_metrics=compute_metrics,
+        compute_metrics=partial(compute_metrics, are_logits=True),
         callbacks=[EarlyStoppingCallback(recipe.early_stopping_patience), *averaging(recipe), *callbacks],
         embedding_lr_factor=1.0 if recipe.embedding_lr_factor is None else recipe.embedding_lr_factor,
         distillation=inputs.distillation,

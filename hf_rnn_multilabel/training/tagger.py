@@ -167,7 +167,8 @@ def train(
         max_length=data_args.max_length,
         distillation=None if distillation is None else asdict(distillation),
     )
-    folder.identify(fingerprint)
+    # With the names themselves, to say which labels came or went.
+    folder.identify(fingerprint | {"label_names": data.encoding.label_names})
     data, teacher_result = add_teacher(data, distillation, recipe, folder, data_args)
     inputs = steps.prepare(recipe, data, data_args.max_length, teacher_result.distillation)
     linear = steps.baseline_scores(recipe, inputs)

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +258,7 @@ def _fine_tune(
         train_dataset=dataset["train"],
         eval_dataset=dataset["validation"],
         processing_class=tokenizer,
-        compute_metrics=compute_metrics,
+        compute_metrics=partial(compute_metrics, are_logits=True),
         # Its own loss knows no ignored label, and is wrong over accumulated batches and several processes.
         compute_loss_func=lambda outputs, labels, num_items_in_batch=None: binary_cross_entropy(
             outputs["logits"], labels, num_items_in_batch=num_items_in_batch

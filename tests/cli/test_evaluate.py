@@ -89,7 +89,7 @@ def test_an_undefined_metric_is_null(tmp_path, trained, capsys):
     ("rows", "message"),
     [
         ([{"text": "lamp"}], "label"),
-        ([{"text": "lamp", "labels": []}], "labels"),
+        ([{"text": "lamp", "labels": []}], "has a label"),
         ([{"n": 1, "labels": ["timber"]}], "text"),
         ([], "holds no rows"),
     ],
@@ -98,4 +98,25 @@ def test_an_undefined_metric_is_null(tmp_path, trained, capsys):
 def test_fault_06_a_file_without_labels_is_an_error(tmp_path, trained, rows, message):
     path = write_jsonl(tmp_path / "a.jsonl", rows)
     with pytest.raises(ValueError, match=message):
+        run("evaluate", "--model", trained, "--input", path)
+
+
+def test_fault_11_one_row_per_text_and_label_is_warned_of_and_merged(tmp_path, trained, capsys):
+    rows = [row for row in make_rows(40, seed=2) if row["labels"]]
+    joined = write_jsonl(tmp_path / "joined.jsonl", rows)
+    path = write_csv(
+        tmp_path / "long.csv", [{"text": row["text"], "labels": label} for row in rows for label in row["labels"]]
+    )
+    with pytest.warns(UserWarning, match="'long.csv' repeat the text .*`group_duplicates=True`"):
+        (warning,) = evaluate(capsys, "--model", trained, "--input", path)["warnings"]
+    assert "'long.csv'" in warning
+    expected = evaluate(capsys, "--model", trained, "--input", joined, "--group_duplicates")
+    found = evaluate(capsys, "--model", trained, "--input", path, "--group_duplicates")
+    assert found["metrics"] == expected["metrics"] and found["warnings"] == [] and "Merged" in found["description"]
+
+
+def test_fault_06_a_file_with_hardly_a_label_is_warned_of(tmp_path, trained, capsys):
+    rows = [{"text": f"lamp {i}", "labels": ["lighting"] * (i == 1)} for i in range(12)]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.warns(UserWarning, match=r"11 of 12 rows of 'a.jsonl' have no label.*`label_column`"):
         run("evaluate", "--model", trained, "--input", path)

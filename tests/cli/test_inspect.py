@@ -45,8 +45,23 @@ def test_what_is_wrong_ends_with_1_after_what_is_known(path, capsys, as_json):
     if as_json:
         found = json.loads(captured.out)
         assert found["splits"]["train"]["rows"] == 30 and found["labels"] is None
+        assert captured.err == f"hf-rnn-multilabel inspect: {found['error']}\n"
     else:
         assert "30 rows" in captured.out and "'tags'" in captured.out
+
+
+@pytest.mark.usefixtures("loggers")
+@pytest.mark.parametrize("rows", [2, 1200])
+def test_the_rows_of_a_file_that_cannot_be_read_to_its_end_are_not_known(tmp_path, capsys, rows):
+    path = write_jsonl(tmp_path / "a.jsonl", make_rows(rows))
+    with open(path, "a") as file:
+        file.write('{"text": "lamp')
+    assert main(["inspect", path, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    train = found["splits"]["train"]
+    assert f"{rows + 1}" in found["error"].replace(",", "") and train["rows"] is train["empty"] is None
+    assert main(["inspect", path]) == 1
+    assert capsys.readouterr().out.startswith(f"train       {path} (jsonl")
 
 
 @pytest.mark.usefixtures("loggers")
@@ -55,6 +70,10 @@ def test_a_folder_is_inspected_and_a_wrong_file_is_told(tmp_path, capsys):
         write_jsonl(tmp_path / f"{split}.jsonl", make_rows(20))
     assert main(["inspect", str(tmp_path)]) == 0
     out = capsys.readouterr().out
+    assert main(["inspect", "--train_file", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == out
+    assert main(["inspect", "--train_file", str(tmp_path), "--dataset_name", "a/b"]) == 1
+    assert "beside other rows" in capsys.readouterr().err
     assert "20 of 20 texts of test stand in train too" in out and all(name in out for name in LABELS)
     assert main(["inspect", str(tmp_path / "nowhere.csv")]) == 1
     captured = capsys.readouterr()

@@ -14,7 +14,7 @@ from helpers import ROOT, make_rows, write_csv, write_jsonl
 from huggingface_hub.errors import HTTPError
 
 from hf_rnn_multilabel import RnnMultilabelConfig, __version__
-from hf_rnn_multilabel.cli.main import COMMANDS, main
+from hf_rnn_multilabel.cli.main import COMMANDS, as_options, main
 
 
 COMMAND = [sys.executable, "-m", "hf_rnn_multilabel.cli.main"]
@@ -106,6 +106,28 @@ def test_a_setting_is_named_as_the_option_that_it_is(push_raises, capsys):
         assert main(["push"]) == 1
     words = "`--repo_id` is 3; pass `--token 'a b'`, not `top_k`, or `--dry_run`."
     assert capsys.readouterr().err == f"hf-rnn-multilabel push: {words}\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("`separator=' '`", "`--label_separator ' '`"),
+        (
+            "`separator=';'` (`--label_separator`), or (`label_names`, `--label_list`)",
+            "`--label_separator ';'`, or (`--label_list`)",
+        ),
+        ("`label_column=['tags']`", "`--label_column tags`"),
+        ("""`label_column=['a b', "it's"]`""", """`--label_column 'a b' 'it'"'"'s'`"""),
+        (r"`delimiter='\t'`", r"`--delimiter $'\t'`"),
+        ('`encoding="cp1252"`', "`--encoding cp1252`"),
+        ("`group_duplicates=True`", "`--group_duplicates True`"),
+        ("`max_length=a number`", "`--max_length a number`"),
+    ],
+    ids=["renamed", "both", "list", "quotes", "tab", "string", "flag", "words"],
+)
+def test_a_setting_of_python_can_be_copied_into_a_shell(message, words):
+    assert as_options(message, "inspect") == words
+    assert as_options("`label_names`", "push") == "`label_names`"
 
 
 def test_what_the_configuration_refuses_is_told_without_the_name_of_its_method(push_raises, capsys):

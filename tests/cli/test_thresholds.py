@@ -61,3 +61,12 @@ def test_an_output_that_is_there_and_labels_that_are_not_are_errors(tmp_path, tr
     with pytest.raises(ValueError, match="garden"):
         run("thresholds", "--model", trained, "--input", path, "--output_dir", tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
+
+
+def test_fault_11_rows_with_the_same_text_are_warned_of_and_merged(tmp_path, trained):
+    rows = [{"text": row["text"], "labels": [label]} for row in make_rows(20, seed=11) for label in row["labels"]]
+    options = ["--model", trained, "--input", write_jsonl(tmp_path / "long.jsonl", rows), "--output_dir"]
+    with pytest.warns(UserWarning, match="`group_duplicates=True`"):
+        run("thresholds", *options, tmp_path / "a")
+    run("thresholds", *options, tmp_path / "b", "--group_duplicates")
+    assert RunInfo.load(tmp_path / "b").splits["validation"].rows == len({row["text"] for row in rows})

@@ -120,6 +120,7 @@ def test_files_may_be_named_by_split_in_a_folder_or_in_the_arguments(tmp_path):
         load_data(arguments),
         load_data(None, arguments),
         load_data(dataset_name=str(tmp_path)),
+        load_data(train_file=str(tmp_path)),
     ]
     assert len({data.fingerprint for data in found}) == 1
     assert [data.source.name for data in found[:3]] == ["train.jsonl"] * 3
@@ -438,7 +439,7 @@ def test_fault_11_repeated_texts_are_told_merged_if_asked_and_never_in_both_part
     rows = [{"text": f"text {index % 60}", "label": ["red", "green", "blue"][index % 7 % 3]} for index in range(140)]
     with pytest.warns(
         UserWarning,
-        match=r"80 of 140 rows of train repeat the text .* (\d+) of them with other labels.*group_duplicates",
+        match=r"80 of 140 rows of .* repeat the text .* (\d+) of them with other labels.*group_duplicates",
     ):
         data = load_data(rows)
     assert not set(data.texts["train"]) & set(data.texts["validation"])

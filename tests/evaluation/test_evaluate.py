@@ -193,6 +193,8 @@ def test_fault_21_an_epoch_is_not_judged_by_probabilities_unnoticed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compute_metrics(EvalPrediction(logits_of(SCORES), LABELS))
+        # As a tagger with one label may give them.
+        compute_metrics(EvalPrediction(np.array([[0.5], [1.5]]), np.array([[1], [0]])), are_logits=True)
 
 
 @pytest.mark.parametrize(

@@ -23,3 +23,12 @@ def test_what_differs_is_named_with_both_values():
     assert seed == "settings.seed was 1, is 2"
     assert path.startswith("settings.path was ") and 'xa", is' in path and path.endswith('xb"') and len(path) < 160
     assert differences(now, now) == []
+
+
+def test_fault_14_of_a_long_list_is_said_what_came_and_went():
+    names = [f"label {i}" for i in range(30)]
+    assert differences({"names": names}, {"names": [*names[1:], "new", "newer"]}) == [
+        'names lost 1, ["label 0"] and gained 2, ["new", "newer"]'
+    ]
+    assert differences({"names": names}, {"names": names[::-1]}) == ["names has another order"]
+    assert differences({"names": ["a"]}, {"names": ["b"]}) == ['names was ["a"], is ["b"]']

@@ -72,8 +72,20 @@ def test_rows_without_an_observed_label_do_not_count(tagger):
 
 
 def test_fault_06_rows_without_labels_are_an_error(tagger):
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises(ValueError, match="has a label"):
         evaluate_tagger(tagger, labelled([{"text": "lamp", "labels": []}, {"text": "desk", "labels": []}]))
+
+
+def test_rows_are_of_one_split():
+    rows = make_rows(3)
+    with pytest.raises(ValueError, match=r"\['train', 'test'\]"):
+        labelled_texts({"train": rows, "test": rows}, LABELS)
+
+
+def test_a_column_of_0_and_1_is_the_only_label_of_a_tagger_and_ids_of_another():
+    rows = [{"text": "a", "label": 1}, {"text": "b", "label": 0}]
+    assert labelled_texts(rows, ["label"]).labels.tolist() == [[1], [0]]
+    assert labelled_texts(rows, ["no", "yes", "maybe"]).labels.tolist() == [[0, 1, 0], [1, 0, 0]]
 
 
 # Thresholds
@@ -143,7 +155,7 @@ def test_a_folder_that_is_there_is_never_overwritten_and_a_failure_leaves_nothin
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="there' exists; give another `output_dir`"):
         tune_tagger(trained, rows, tmp_path / "there")
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises(ValueError, match="has a label"):
         tune_tagger(trained, labelled([{"text": "lamp", "labels": []}]), tmp_path / "new")
     with pytest.raises(ValueError, match="method"):
         tune_tagger(trained, rows, tmp_path / "new", "astrology")

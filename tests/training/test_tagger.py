@@ -300,6 +300,9 @@ def test_fault_14_a_stopped_run_does_not_resume_on_other_rows(tmp_path, train_an
     other = ["--train_file", files["test"], "--validation_file", files["validation"]]
     with pytest.raises(ValueError, match=r"what differs: .*texts\.train was"):
         run_train(tmp_path / "model", *other)
+    more = ["--label_list", *LABELS, "garden"]
+    with pytest.raises(ValueError, match=r"label_names (was .*|gained 1, )\[.*\"garden\"\]"):
+        run_train(tmp_path / "model", *train_and_validation, *more)
     with pytest.raises(ValueError, match=r"what differs: settings\.seed was 42, is 7"):
         run_train(tmp_path / "model", *train_and_validation, "--seed", 7)
     run_train(tmp_path / "model", *train_and_validation)

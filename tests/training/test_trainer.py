@@ -1,9 +1,16 @@
 """The stock `Trainer` with a learning rate of its own for the embeddings."""
 
+import warnings
+from types import SimpleNamespace
+from unittest import mock
+
+import numpy as np
 import pytest
 import torch
-from transformers import TrainingArguments
+from transformers import EvalPrediction, TrainingArguments
 
+from hf_rnn_multilabel.training import steps
+from hf_rnn_multilabel.training.recipe import Recipe
 from hf_rnn_multilabel.training.trainer import TaggerTrainer
 
 
@@ -91,3 +98,13 @@ def test_an_evaluation_is_one_line(build_tagger, build_trainer, rows, caplog, ca
     (record,) = [record for record in caplog.records if "on validation" in record.message]
     assert "step 3: loss 0." in record.message
     assert "eval_loss" not in capsys.readouterr().out
+
+
+def test_the_logits_of_a_training_are_not_taken_for_probabilities():
+    inputs = SimpleNamespace(rows={"train": [], "validation": []}, tokenizer=None, distillation=None)
+    with mock.patch.object(steps, "TaggerTrainer") as trainer:
+        steps.make_trainer(Recipe(), inputs, None, model=None)
+    compute_metrics = trainer.call_args.kwargs["compute_metrics"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compute_metrics(EvalPrediction(np.array([[2.0], [0.5]]), np.array([[1], [0]])))["f1_micro"] == 1

@@ -240,11 +240,12 @@ def epoch_metrics(scores: ArrayLike, references: ArrayLike, thresholds: float | 
     }
 
 
-def scores_of_prediction(prediction: Any) -> NDArray[Any]:
+def scores_of_prediction(prediction: Any, are_logits: bool = False) -> NDArray[Any]:
     """Read the logits of the Trainer's `EvalPrediction` and apply the sigmoid.
 
     Args:
         prediction: its `predictions` are logits of shape (rows, labels), or a tuple that starts with them.
+        are_logits: whether it is certain that they are logits, and not probabilities.
 
     Returns:
         Probabilities, shape (rows, labels). Warns if no logit is negative, as no probability is.
@@ -255,7 +256,7 @@ def scores_of_prediction(prediction: Any) -> NDArray[Any]:
     outputs = prediction.predictions
     logits = _matrix("predictions", outputs[0] if isinstance(outputs, tuple | list) else outputs)
     _reject("predictions", logits, ~np.isfinite(logits), FINITE)
-    if (logits >= 0).all():
+    if not are_logits and (logits >= 0).all():
         remedy = "leave out `preprocess_logits_for_metrics`, the sigmoid is applied here"
         if logits.any() and np.isin(logits, (0, 1)).all():
             raise ValueError(f"`predictions` must be logits, but all {logits.size:,} are 0 or 1; {remedy}.")
