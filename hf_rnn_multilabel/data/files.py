@@ -72,10 +72,11 @@ def resolve_format(path: PathLike, file_format: str | None = None) -> tuple[str,
     compression = suffixes.pop() if suffixes and suffixes[-1] in COMPRESSIONS else ""
     named = SUFFIXES.get(suffixes[-1] if suffixes else "")
     if file_format is None and named is None:
-        more = f" {SAVE_SPREADSHEET}" if suffixes and suffixes[-1][1:] in SPREADSHEETS else ""
+        is_spreadsheet = bool(suffixes) and suffixes[-1][1:] in SPREADSHEETS
+        remedy = SAVE_SPREADSHEET if is_spreadsheet else "Rename it, or pass `file_format`."
         raise ValueError(
             f"Cannot tell the format of {os.fspath(path)!r}: its name must end in one of {', '.join(FORMATS)}, with "
-            f"or without {', '.join(COMPRESSIONS)}; rename it, or pass `file_format`.{more}"
+            f"or without {', '.join(COMPRESSIONS)}. {remedy}"
         )
     return file_format or cast(str, named), compression
 

@@ -241,6 +241,7 @@ def _read_file(
     builder = TableBuilder(repr(name), {} if facts is None else {facts.column: facts.add})
     wanted = None if columns is None else [columns.text, *columns.labels]
     seen: dict[str, None] = {}
+    first: list[dict[str, Any]] = []
     lacking = _Lacking(columns.labels[0]) if columns is not None and len(columns.labels) == 1 else None
     kind, compression = resolve_format(path, options.file_format)
     if kind == "parquet":
@@ -252,6 +253,7 @@ def _read_file(
         rows = _rows(path, columns.text if columns is not None else None, options)
         while chunk := list(islice(rows, CHUNK)):
             seen.update(dict.fromkeys(chain.from_iterable(chunk)))
+            first = first or chunk
             if lacking is not None:
                 lacking.add(chunk)
             if wanted is not None:
@@ -263,7 +265,7 @@ def _read_file(
         missing = [column for column in wanted or () if column not in seen]
         optional = columns.optional and not is_delimited(path, options.file_format) and len(columns.labels) > 1
         if missing and not (optional and columns.text in seen and set(missing) < set(columns.labels)):
-            hint = looks_like_data(seen) if is_delimited(path, options.file_format) else ""
+            hint = looks_like_data(seen, first) if is_delimited(path, options.file_format) else ""
             raise ValueError(f"Columns {quoted(missing)} are not in {name!r}, which has {quoted(seen)}.{hint}")
     if lacking is not None and lacking.rows:
         warnings.warn(lacking.in_words(name, builder.rows), stacklevel=2)
