@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_rnn_multilabel.data import encode_labels
+from hf_rnn_multilabel.data.writers import json_text
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -354,6 +355,12 @@ def test_fault_05_lists_that_are_written_as_text_are_lists(strings, expected):
 def test_fault_05_a_written_list_that_cannot_be_read_is_an_error_with_its_row(strings, words):
     with pytest.raises(ValueError, match=words):
         encode_labels(rows(strings))
+
+
+def test_fault_05_tags_that_we_wrote_to_csv_are_lists_again():
+    names = ['caf\u00e9, \u2028"b"', "it's"]
+    encoding = encode_labels(rows([json_text(names), json_text([])]))[1]
+    assert encoding.label_names == names
 
 
 def test_fault_05_what_mends_the_lists_of_numpy_mends_them():
