@@ -14,8 +14,8 @@ class DataArguments:
     train_file: str | None = field(
         default=None,
         metadata={
-            "help": "Rows to train on: jsonl, json, csv, tsv, txt or parquet, also compressed (gz, bz2, xz, zst); or "
-            "a folder of files that are called train, validation and test."
+            "help": "Rows to train on: jsonl, json, csv, tsv, txt or parquet, also compressed, or a folder of train, "
+            "validation and test."
         },
     )
     validation_file: str | None = field(

@@ -16,6 +16,7 @@ from ..hub.run_info import DatasetInfo
 from .arguments import DataArguments
 from .columns import Origin
 from .encoding import LabelEncoding, LabelledRows, understand_labels
+from .files import quoted
 from .findings import (
     find_empty_texts,
     find_few,
@@ -234,11 +235,13 @@ def _understand(
         choose_label_column(loaded.dataset["train"], loaded.label_columns, arguments),
         label_names=label_list,
         separator=arguments.label_separator,
-        unknown_labels=arguments.unknown_labels,
+        unknown_labels=arguments.unknown_labels if of_tagger is None else "drop",
         blank_label=arguments.blank_label,
         group_column=loaded.text_column if arguments.group_duplicates else None,
         files=loaded.files,
     )
+    if of_tagger is not None and arguments.unknown_labels != "drop":
+        _refuse_other_labels(read, of_tagger, origin)
     _inspect_labels(inspection, read, origin)
     if of_tagger is None:
         inspection.warnings += find_in_labels(inspection, read, origin, are_named=arguments.label_list is not None)
@@ -249,6 +252,15 @@ def _understand(
         if not positives.any():
             raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
     return read
+
+
+def _refuse_other_labels(read: LabelledRows, label_names: list[str], origin: Origin) -> None:
+    for split, unknown in read.labels.unknown.items():
+        raise ValueError(
+            f"{len(unknown):,} labels of {origin.split(split)} are not among the {len(label_names):,} of the tagger: "
+            f"{quoted(unknown)} are not in {quoted(label_names)}. Correct them, or leave them out with "
+            '`unknown_labels="drop"`.'
+        )
 
 
 def _inspect_labels(inspection: Inspection, read: LabelledRows, origin: Origin) -> None:

@@ -140,7 +140,7 @@ def test_fault_01_rows_that_lack_the_key_of_the_labels_are_told_with_the_key_tha
         row["lables"] = row.pop("labels")
     path = tmp_path / name
     write_jsonl(path, rows)
-    (found,) = inspect_data(path).warnings
+    found = inspect_data(path).warnings[0]
     assert "3 of 20 rows" in found and "row 4" in found and "These rows alone have ['lables']" in found
 
 

@@ -44,8 +44,10 @@ def test_labels_are_in_the_order_of_the_tagger():
 
 def test_labels_that_the_tagger_does_not_have_are_an_error_or_dropped():
     rows = [{"text": "a", "labels": ["timber", "garden"]}, {"text": "b", "labels": ["office"]}]
-    with pytest.raises(ValueError, match="garden"):
+    with pytest.raises(ValueError, match=r"\['garden'\] are not in \['lighting', .*`unknown_labels=\"drop\"`"):
         labelled(rows)
+    with pytest.raises(ValueError, match="garden"):
+        labelled([{"text": "a", "labels": ["garden"]}])
     found = labelled(rows, unknown_labels="drop")
     assert found.labels.tolist() == [[0, 0, 1], [0, 1, 0]] and "garden" in found.description
 
