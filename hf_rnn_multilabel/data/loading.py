@@ -236,8 +236,10 @@ def _understand(
     if of_tagger is not None and arguments.unknown_labels != "drop":
         _refuse_other_labels(read, of_tagger, origin)
     _inspect_labels(inspection, read, origin)
-    find = find_in_labels if of_tagger is None else find_in_measured
-    inspection.warnings += find(inspection, read, origin)
+    if of_tagger is None:
+        inspection.warnings += find_in_labels(inspection, read, origin)
+    else:
+        inspection.warnings += find_in_measured(inspection, read, origin)
     for split, (positives, _) in read.tallies.items():
         if not positives.any():
             raise _without_labels(origin.split(split), "give labelled rows, or leave them out")
