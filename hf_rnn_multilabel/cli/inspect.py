@@ -1,5 +1,6 @@
 """`hf-rnn-multilabel inspect`: what the rows say, without a training."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,6 +45,9 @@ def main(argv: Sequence[str]) -> None:
     as_json, file, name = given.pop("json"), given.pop("file", None), given.pop("tokenizer_name", None)
     if file is not None and "train_file" in given:
         parser.error(f"FILE is {file} and --train_file {given['train_file']}; give one")
+    taken = next((value for value in given.get("label_column", []) if os.path.exists(value)), None)
+    if file is None and taken is not None and not given.keys() & {"train_file", "dataset_name"}:
+        parser.error(f"--label_column takes all that follows it, {taken} too; put FILE before the options")
     inspection, failed = Inspection(), {}
     try:
         with quiet():

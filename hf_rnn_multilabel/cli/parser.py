@@ -78,7 +78,8 @@ class CommandParser(HfArgumentParser):
 
     def parse(self, argv: Sequence[str]) -> dict[str, Any]:
         """Return the options that are given, by name, and "json"; print a help and exit if it is asked for."""
-        given = vars(self.parse_args([*self._from_config(argv), *argv]))
+        # Apart, since an option of several values at the end of the file would take an argument without a name.
+        given = vars(self.parse_args(argv, self.parse_args(self._from_config(argv))))
         given.pop("config", None)
         if given.pop("help", False) or given.get("help_all", False):
             print(self.format_help(show_all=given.get("help_all", False)))

@@ -21,6 +21,7 @@ SPACED = ' "'
 LONG_NAME = 40  # characters of a column's name that may be a text
 NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?$")
 EXCEL_DELIMITER = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*', re.IGNORECASE)
+MAX_VALUES = 10_000  # different fields at one end of the rows, and lines within quotes, that are remembered
 MAX_FIELD = 2**26  # characters of a csv field; more are a quotation mark that nobody closed
 
 
@@ -143,10 +144,12 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike, skipped: in
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD))
     reader = csv.reader(recorded(), delimiter=delimiter, strict=True)
     start, columns, row, suspicious, spaced = 1 + skipped, 0, 0, False, False
+    values = _EndValues(delimiter)
     while True:
         try:
             fields = next(reader)
         except StopIteration:
+            values.warn(path)
             return
         except csv.Error as error:
             unclosed = "unexpected end" in str(error) or "field larger" in str(error)
@@ -167,11 +170,55 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike, skipped: in
         if not spaced and any(field.startswith(SPACED) for field in fields):
             spaced = True
             _warn_of_space_before_quote(fields, row, start, path)
+        if columns > 1 and fields:
+            values.add(fields, record, row, start)
         yield start, fields
         columns = columns or len(fields)
         row += bool(fields) or columns == 1
         start = reader.line_num + skipped + 1
         record.clear()
+
+
+class _EndValues:
+    """Tells rows that a quotation mark swallowed by their ends: a line within a field ends as other rows do.
+
+    Args:
+        delimiter: The character between the fields.
+    """
+
+    def __init__(self, delimiter: str):
+        self.delimiter = delimiter
+        # The first and the last field of rows of one line, while they are few enough to be labels.
+        self.values: tuple[set[str], set[str]] = (set(), set())
+        self.lines: list[tuple[int, int, str, str]] = []
+
+    def add(self, fields: list[str], record: list[str], row: int, start: int) -> None:
+        """Adds a row, with the lines that it is written in."""
+        if len(record) == 1:
+            for values, field in zip(self.values, (fields[0], fields[-1]), strict=True):
+                if field and len(values) < MAX_VALUES:
+                    values.add(field)
+        elif len(self.lines) < MAX_VALUES:
+            # The first line may end, and each later one begin or end, as a row does that was swallowed.
+            heads = [line.split(self.delimiter, 1)[0] if self.delimiter in line else "" for line in record[1:]]
+            tails = [line.rstrip("\r\n").rpartition(self.delimiter) for line in record[:-1]]
+            self.lines += [
+                (row, start, head, tail if before else "")
+                for head, (before, _, tail) in zip(heads, tails, strict=True)
+            ]
+
+    def warn(self, path: PathLike) -> None:
+        """Warns of the first row with a line that begins or ends as others do."""
+        firsts, lasts = (values if len(values) < MAX_VALUES else set() for values in self.values)
+        for row, start, head, tail in self.lines:
+            if head in firsts or tail in lasts:
+                warnings.warn(
+                    f"Row {row} (line {start}) of {os.fspath(path)!r} is a field in quotes over several lines, of "
+                    f"which one has {(tail if tail in lasts else head)!r:.80} where other rows have it. If rows are "
+                    "missing, a quotation mark is not closed.",
+                    stacklevel=2,
+                )
+                return
 
 
 def _look_like_rows(lines: list[str], delimiter: str, columns: int) -> bool:

@@ -625,3 +625,24 @@ def test_fault_42_a_parquet_file_with_fewer_rows_than_it_says_is_an_error(tmp_pa
         pytest.raises(ValueError, match=r"rows\.parquet' holds 1 rows, and 2"),
     ):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"Stop, she said,red\nhe said no",blue\n',
+        '"Stop she said,red\noh, sky,red\nhe said no",blue\n',
+        '"Stop she said,red\noh, my, sky,green\na lamp,red\nhe said no",blue\n',
+    ],
+)
+def test_fault_02_lines_in_quotes_that_end_as_rows_do_are_warned_of(tmp_path, text):
+    (tmp_path / "a.csv").write_text("text,tag\na lamp,red\na desk,blue\n" + text + "more,red\n")
+    with pytest.warns(UserWarning, match=r"Row 3 \(line 4\) of .*a quotation mark is not closed"):
+        rows = list(read_rows(tmp_path / "a.csv"))
+    assert len(rows) == 4
+
+
+def test_fault_02_prose_over_several_lines_is_no_warning(tmp_path, recwarn):
+    rows = ['"Dear Sir, or Madam,\nthank you, red\n\nYours, etc.",blue', '"a list:\n- red, blue\n- green",red']
+    (tmp_path / "a.csv").write_text("text,tag\na lamp,red\na desk,blue\n" + "\n".join(rows) + "\n")
+    assert len(list(read_rows(tmp_path / "a.csv"))) == 4 and not recwarn.list
