@@ -73,9 +73,9 @@ def find_in_repetitions(split: str, part: SplitInspection, rows: int, origin: Or
     count, first = part.commonest or (0, 0)
     if count >= MIN_ROWS and count > MAX_SAME * part.texts.rows:
         yield (
-            f"{count:,} of {part.texts.rows:,} rows of {split} have one and the same text, the first of them row "
-            f"{origin.number(split, first)}. If it stands for no text, remove such rows. If {part.texts.column!r} is "
-            "not the column of the texts, pass another `text_column`."
+            f"{count:,} of {part.texts.rows:,} rows of {origin.split(split)} have one and the same text, the first of "
+            f"them row {origin.number(split, first)}. If it stands for no text, remove such rows. If "
+            f"{part.texts.column!r} is not the column of the texts, pass another `text_column`."
         )
     elif part.relabelled and part.relabelled_rows and part.relabelled > MAX_RELABELLED * rows:
         later, earlier = (origin.number(split, row) for row in part.relabelled_rows)

@@ -95,3 +95,15 @@ def test_a_training_prints_the_same_block_before_it_trains(tmp_path, path, capsy
     lines = [line for line in block.splitlines() if not line.startswith("Warning")]
     assert all(line in err.splitlines() for line in lines)
     assert err.index(lines[-1]) < err.index("split off train") < err.index("hf-rnn-multilabel train: ")
+
+
+@pytest.mark.usefixtures("loggers")
+def test_file_is_the_file_whatever_options_stand_beside_it(tmp_path, path, capsys):
+    config = tmp_path / "a.yaml"
+    config.write_text('label_separator: ";"\nlabel_column: tags\n')
+    for argv in ([path, "--config", str(config)], ["--config", str(config), path]):
+        assert main(["inspect", *argv]) == 0
+        assert capsys.readouterr().out.startswith(f"train       30 rows of {path} (csv")
+    with pytest.raises(SystemExit):
+        main(["inspect", "--label_column", "tags", path])
+    assert f"--label_column takes all that follows it, {path} too" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def with_text(index: int, text: str) -> list[dict]:
         (
             csv_rows([*TEXTS[:10], *["n/a"] * 10], TAGS),
             {},
-            ["10 of 20 rows of train have one and the same text, the first of them row 11", "another `text_column`"],
+            ["10 of 20 rows of 'a.csv' have one and the same text, the first of them row 11", "another `text_column`"],
         ),
         (
             [{"text": text, "tags": ["red", "blue", "red and blue"][i % 3 :]} for i, text in enumerate(TEXTS)],
