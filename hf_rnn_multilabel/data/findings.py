@@ -185,6 +185,19 @@ class _LabelFindings:
                 ". If so, leave the field empty there, or write [] in jsonl. If not, give all labels as `label_list`."
             )
 
+        held = [name for name, count in self.counts.items() if count and any(mark in name for mark in SEPARATORS)]
+        if held and not are_named and self.read.labels.form in ("names", "written") and self.have_one_each():
+            yield (
+                f"No row of train has more than one label, and {len(held):,} labels hold what separates labels "
+                f"elsewhere, for example {self.example(held[0])}. If they are several labels, write each by itself."
+            )
+
+    def have_one_each(self) -> bool:
+        """Whether no row of train has more than one label."""
+        rows, _, values = self.read.labels.entries["train"]
+        labelled = rows[values > 0]
+        return len(np.unique(labelled)) == len(labelled)
+
     def in_counts(self) -> Iterator[str]:
         total, train = sum(self.counts.values()), self.inspection.splits["train"]
         everywhere = [name for name, count in self.counts.items() if count == self.rows]

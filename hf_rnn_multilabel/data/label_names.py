@@ -17,7 +17,7 @@ WORD_JOINERS = (" and ",)
 # Characters that nobody sees in a name: control characters, marks of direction, selectors of a glyph.
 INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060-\u206f\ufe0e\ufe0f\ufeff\ufff9-\ufffb]"
+    "\u17b4\u17b5\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0100-\U000e01ef]"
     # Flags need their tags.
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+"
 )

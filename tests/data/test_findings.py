@@ -184,3 +184,14 @@ def test_columns_that_differ_in_capitals_alone_are_an_error(tmp_path, twice, set
     write_csv(tmp_path / "a.csv", rows)
     with pytest.raises(ValueError, match=f"{twice}.*{twice.title()}.*{setting}|{twice.title()}.*{twice}.*{setting}"):
         inspect_data(rows if in_memory else tmp_path / "a.csv")
+
+
+def test_fault_05_lists_of_one_name_that_holds_a_separator_are_warned_of():
+    rows = [{"text": text, "labels": [tag]} for text, tag in zip(TEXTS, TAGS, strict=True)]
+    rows[3]["labels"] = ["sport,news"]
+    assert any("1 labels hold what separates" in found for found in inspect_data(rows).warnings)
+    assert not any(
+        "what separates" in found for found in inspect_data(rows, label_list=[*set(TAGS), "sport,news"]).warnings
+    )
+    rows[4]["labels"] = sorted(set(TAGS))[:2]
+    assert not any("what separates" in found for found in inspect_data(rows).warnings)

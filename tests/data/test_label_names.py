@@ -12,6 +12,7 @@ from hf_rnn_multilabel.data.label_names import check_label_names, normalize_labe
     [
         ("a", "a"),
         (" a\t\u00a0b\u3000 ", "a b"),
+        ("a\ufe00\U000e0100\u17b4\U0001d173", "a"),
         ("a\u200bb\ufeff", "ab"),
         ("cafe\u0301", "café"),
         ("\u1100\u1161", "가"),
