@@ -258,8 +258,10 @@ class _LabelFindings:
             )
         known = {normalize_label(name) for name in names}
         for character in (*SEPARATORS, *WORD_JOINERS):
-            joined = [name for name in names if character in name and is_joined(name, character, known)]
-            if joined:
+            holders = [name for name in names if character in name]
+            joined = [name for name in holders if is_joined(name, character, known)]
+            # A word stands in many a name.
+            if joined and (character in SEPARATORS or 2 * len(joined) >= len(holders)):
                 yield (
                     f"Labels ({len(joined):,}) hold {character!r} between names that are labels too, for example "
                     f"{self.example(joined[0])}. If they are several labels, separate them as all others are."
