@@ -170,6 +170,8 @@ def train(
     # With the names themselves, to say which labels came or went.
     folder.identify(fingerprint | {"label_names": data.encoding.label_names})
     data, teacher_result = add_teacher(data, distillation, recipe, folder, data_args)
+    # A teacher that a stopped run has left draws no random numbers; one that is fine-tuned now does.
+    set_seed(recipe.seed)
     inputs = steps.prepare(recipe, data, data_args.max_length, teacher_result.distillation)
     linear = steps.baseline_scores(recipe, inputs)
     recipe = steps.resolve_for(recipe, inputs)
