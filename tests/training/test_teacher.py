@@ -170,6 +170,19 @@ def test_an_encoder_is_made_the_teacher_first_and_a_killed_run_computes_nothing_
     assert rows_of(info, "test")["teacher", "0.5"]["hamming_loss"] == pytest.approx(wrong, abs=1e-6)
 
 
+def test_a_run_that_is_stopped_after_its_teacher_ends_at_the_weights_of_one_that_was_not(
+    tmp_path, run_distill, encoder
+):
+    for name in ("whole", "stopped"):
+        arguments = [tmp_path / name, "--teacher_from", encoder, "--teacher_learning_rate", 1e-3]
+        if name == "stopped":
+            with mock.patch(PREPARE, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+                run_distill(*arguments)
+        run_distill(*arguments)
+    whole, stopped = weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped")
+    assert whole.keys() == stopped.keys() and all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
 def test_fault_14_a_stopped_run_does_not_resume_with_another_teacher(tmp_path, run_distill, encoder):
     with mock.patch(PREPARE, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         run_distill(tmp_path / "student", "--teacher_from", encoder)
