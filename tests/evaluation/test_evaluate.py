@@ -206,7 +206,7 @@ def test_rows_of_different_lengths_are_refused_by_name(name, scores, labels):
         tune_thresholds(scores, labels, ["a"])
 
 
-@pytest.mark.parametrize("names", [False, None, "ab", 3, {"a", "b"}], ids=repr)
+@pytest.mark.parametrize("names", [False, None, "ab", 3, {"a", "b"}], ids=lambda names: type(names).__name__)
 def test_label_names_that_are_no_list_are_refused(names):
     with pytest.raises(ValueError, match="`label_names` is"):
         evaluate_scores([[0.1, 0.9]], [[0, 1]], names, 0.5)
