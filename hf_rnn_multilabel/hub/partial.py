@@ -52,6 +52,8 @@ def partial_folder(
     lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # At once, by whichever process of a run is the first: it tells the folder from that of a user.
+        (folder / LOCK).touch()
         if is_locked:
             # Not every file system of a network has locks.
             with suppress(NotImplementedError):

@@ -135,3 +135,10 @@ def test_fault_41_a_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch
     replace_folder(new, place, old)
     restore_folder(place, old)
     assert (place / "file").read_text() == "new" and (old / "file").read_text() == "earlier"
+
+
+def test_the_process_that_locks_takes_the_folder_of_one_that_came_before_it(tmp_path):
+    with partial_folder(tmp_path / "result", is_locked=False) as folder:
+        (folder / "log").write_text("of the second process")
+        with partial_folder(tmp_path / "result"):
+            pass
