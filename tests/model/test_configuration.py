@@ -154,14 +154,15 @@ def test_fault_19_either_map_renames_labels(tmp_path, more):
     [
         ({0: "a", 1: "a", 2: "b"}, r"names \[a\] twice"),
         ({0: "a", 2: "b", 3: "c"}, r"has the indices \[0, 2, 3\]"),
-        (["a", "b", "c"], r"is \['a', 'b', 'c'\]"),
+        (["a", "b", "c"], r".*\['a', 'b', 'c'\]"),
         (None, "is None"),
-        ({0: 1, 1: 2, 2: 3}, "is {0: 1"),
+        ({0: 1, 1: 2, 2: 3}, ".*{0: 1"),
     ],
 )
 def test_fault_19_labels_that_are_set_are_checked(labels, message):
     config = RnnMultilabelConfig(id2label=NAMES, thresholds={"law": 0.3})
-    with pytest.raises(ValueError, match=f"`id2label` {message}"):
+    # The lowest versions look at the type first, and say so in their words.
+    with pytest.raises((StrictDataclassError, ValueError), match=f"[`']id2label[`'] {message}"):
         config.id2label = labels
     assert config.id2label == NAMES
 
