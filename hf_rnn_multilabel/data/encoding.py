@@ -183,14 +183,14 @@ def encode_labels(
 
 def understand_labels(
     dataset: Dataset | DatasetDict,
-    label_column: str | list[str] | None = None,
+    label_column: str | list[str] | None,
     *,
-    label_names: list[str] | None = None,
-    separator: str | None = None,
-    unknown_labels: Literal["error", "drop"] = "error",
-    blank_label: BlankLabel = "ignored",
-    group_column: str | None = None,
-    files: Mapping[str, str] | None = None,
+    label_names: list[str] | None,
+    separator: str | None,
+    unknown_labels: Literal["error", "drop"],
+    blank_label: BlankLabel,
+    group_column: str | None,
+    files: Mapping[str, str] | None,
 ) -> LabelledRows:
     """Does all of `encode_labels` that may fail; its arguments and errors are the same."""
     splits = splits_of(dataset)

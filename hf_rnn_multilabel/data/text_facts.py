@@ -30,8 +30,7 @@ class TextFacts:
         rows: How many texts were added.
         characters: Those of all texts.
         missing: Texts that are None.
-        empty: Texts without a character that is not white space.
-        empty_rows: The index of each.
+        empty_rows: The index of each text without a character that is not white space.
         long: Texts with more than `max_length` words.
         counts: How many texts show each sign that something went wrong before: "garbled", "header" (the name of the
             column), "number" and "word" (one ASCII word).
@@ -43,7 +42,7 @@ class TextFacts:
     def __init__(self, max_length: int, encoder: TextEncoder | None = None):
         self.column, self.max_length, self.encoder = "", max_length, encoder
         self.truncated = None if encoder is None else 0
-        self.rows = self.characters = self.missing = self.empty = self.long = 0
+        self.rows = self.characters = self.missing = self.long = 0
         self.counts: Counter[str] = Counter()
         self.first: dict[str, tuple[int, str]] = {}
         self.feature: Any = None
@@ -53,6 +52,11 @@ class TextFacts:
     def hashes(self) -> np.ndarray:
         """A 64-bit number for each text, the same for texts that differ in white space alone, (rows,)."""
         return np.frombuffer(self._hashes, np.int64) if self._hashes else np.empty(0, np.int64)
+
+    @property
+    def empty(self) -> int:
+        """Texts without a character that is not white space."""
+        return len(self.empty_rows)
 
     @property
     def are_all(self) -> bool:
@@ -81,7 +85,6 @@ class TextFacts:
             if length > 2 * self.max_length and len(text.split()) > self.max_length:
                 self.long += 1
             if not text or text.isspace():
-                self.empty += 1
                 self.empty_rows.append(index)
             elif " " not in text:
                 self._add_short(index, text)

@@ -79,8 +79,8 @@ def partial_folder(
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder is empty, or one that a run has locked, or holds checkpoints alone."""
-    return (folder / LOCK).exists() or all(path.name.startswith("checkpoint-") for path in folder.iterdir())
+    """Whether a folder is empty, or one that a run has marked."""
+    return (folder / LOCK).exists() or not any(folder.iterdir())
 
 
 def _is_utf_8(text: str) -> bool:

@@ -44,15 +44,15 @@ class RunFolder:
         """
         path = self.partial / IDENTITY
         identity = json.loads(json.dumps(identity, default=str))
-        if path.exists():
+        if path.exists() or any(self.partial.glob("checkpoint-*")):
             try:
                 earlier = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
+            except (FileNotFoundError, ValueError):
                 earlier = None
             if not isinstance(earlier, dict):
                 raise ValueError(
-                    f"{str(path)!r} is damaged, so it is unknown what its checkpoints are of; remove that folder to "
-                    "start again."
+                    f"{str(path)!r} is damaged or missing, so it is unknown what the checkpoints beside it are of; "
+                    "remove that folder to start again."
                 )
             different = differences(earlier, identity)
             if different:

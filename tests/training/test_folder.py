@@ -135,11 +135,22 @@ def test_another_file_at_the_same_path_is_another_run(tmp_path):
     assert set(identify("lamp")["files"]) == {"distillation.unlabelled_file", "distillation.teacher"}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{"])
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", None])
 def test_fault_37_a_damaged_identity_is_named(tmp_path, text):
     with run_folder(tmp_path / "model") as folder:
         folder.identify({"seed": 1})
         (folder.partial / "checkpoint-1").mkdir()
-        (folder.partial / "run.json").write_text(text)
-    with run_folder(tmp_path / "model") as folder, pytest.raises(ValueError, match=r"run\.json' is damaged"):
+        if text is None:
+            (folder.partial / "run.json").unlink()
+        else:
+            (folder.partial / "run.json").write_text(text)
+    with run_folder(tmp_path / "model") as folder, pytest.raises(ValueError, match=r"run\.json' is damaged or missing"):
         folder.identify({"seed": 1})
+
+
+def test_fault_31_checkpoints_of_another_program_are_left_alone(tmp_path):
+    checkpoint = tmp_path / "model.partial" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    with pytest.raises(FileExistsError, match=r"model\.partial.*no run has made it"), run_folder(tmp_path / "model"):
+        pass
+    assert checkpoint.is_dir()

@@ -71,14 +71,15 @@ def texts(tmp_path_factory) -> str:
 
 
 ARGUMENTS = ["--num_train_epochs", "12", "--learning_rate", "0.03", "--validation_fraction", "0.2"]
+KEPT = ["--eval_on_start", "true", "--save_total_limit", "99"]
 
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory, texts) -> Path:
     """A folder as the command leaves it, and beside it the checkpoints of all epochs."""
     folder = tmp_path_factory.mktemp("models") / "pretrained"
-    with mock.patch("hf_rnn_multilabel.training.folder.shutil.rmtree"):
-        run_pretrain(folder, "--train_file", texts, *ARGUMENTS, "--eval_on_start", "true", "--save_total_limit", "99")
+    with mock.patch("hf_rnn_multilabel.training.folder.remove_partial"):
+        run_pretrain(folder, "--train_file", texts, *ARGUMENTS, *KEPT)
     return folder
 
 
@@ -170,10 +171,10 @@ def test_a_setting_that_means_nothing_is_told_before_anything_is_read(tmp_path, 
 def test_a_run_that_resumes_ends_at_the_weights_of_one_that_was_not_stopped(tmp_path, pretrained, texts, caplog):
     kept = partial_of(pretrained)
     steps = sorted(int(path.name.split("-")[1]) for path in kept.glob("checkpoint-*"))
-    for step in steps[:5]:
-        shutil.copytree(kept / f"checkpoint-{step}", tmp_path / f"cut{PARTIAL}" / f"checkpoint-{step}")
+    later = shutil.ignore_patterns(*(f"checkpoint-{step}" for step in steps[5:]))
+    shutil.copytree(kept, tmp_path / f"cut{PARTIAL}", ignore=later)
     caplog.set_level("INFO", "hf_rnn_multilabel")
-    info = run_pretrain(tmp_path / "cut", "--train_file", texts, *ARGUMENTS, "--save_total_limit", "99")
+    info = run_pretrain(tmp_path / "cut", "--train_file", texts, *ARGUMENTS, *KEPT)
     assert "Resuming from" in caplog.text
     assert different(weights_of(tmp_path / "cut"), weights_of(pretrained)) == []
     expected = PretrainingInfo.load(pretrained)
