@@ -149,7 +149,8 @@ def _split_csv(lines: Iterator[str], delimiter: str, path: PathLike, skipped: in
         try:
             fields = next(reader)
         except StopIteration:
-            values.warn(path)
+            if not suspicious:
+                values.warn(path)
             return
         except csv.Error as error:
             unclosed = "unexpected end" in str(error) or "field larger" in str(error)

@@ -124,8 +124,7 @@ def tune_tagger(
         OSError: if it cannot be written.
     """
     output = Path(output_dir).absolute()
-    if output.exists():
-        raise FileExistsError(f"{str(output)!r} exists; give another `output_dir`.")
+    _refuse_existing(output)
     model, tokenizer = load_checkpoint(folder, revision=revision)
     info = _info_of(folder, revision) or RunInfo(name=output.name)
     tagger = pipeline("multi-label-tagging", model=model, tokenizer=tokenizer)  # type: ignore[call-overload]
@@ -135,6 +134,7 @@ def tune_tagger(
     info = tuned_info(replace(info, name=output.name), rows, scores, list(thresholds.values()), method)
     with partial_folder(output, doing="is writing") as partial:
         try:
+            _refuse_existing(output)  # another process may have made it meanwhile
             result = partial / output.name
             shutil.rmtree(result, ignore_errors=True)
             model.save_pretrained(result)
@@ -145,6 +145,11 @@ def tune_tagger(
         finally:
             remove_partial(partial)
     return thresholds
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
+        raise FileExistsError(f"{str(output)!r} exists; give another `output_dir`.")
 
 
 def _info_of(folder: str | Path, revision: str | None) -> RunInfo | None:

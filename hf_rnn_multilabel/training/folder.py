@@ -104,12 +104,17 @@ def run_folder(output_dir: str | Path, is_main_process: bool = True) -> Iterator
     """
     output = Path(output_dir).resolve()
     folder = RunFolder(output, output.with_name(output.name + PARTIAL))
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        if is_main_process and (folder.partial / PUBLISHED).exists() and not (folder.partial / FINISHED).exists():
-            remove_partial(folder.partial)  # its run was killed in between
-        raise FileExistsError(f"{str(output)!r} is not empty; give another `output_dir`, or remove it.")
     with partial_folder(output, doing="is training into", is_locked=is_main_process):
         try:
+            # Nobody else fills it from here on.
+            if output.exists() and (not output.is_dir() or any(output.iterdir())):
+                if (
+                    is_main_process
+                    and (folder.partial / PUBLISHED).exists()
+                    and not (folder.partial / FINISHED).exists()
+                ):
+                    remove_partial(folder.partial)  # its run was killed in between
+                raise FileExistsError(f"{str(output)!r} is not empty; give another `output_dir`, or remove it.")
             yield folder
         finally:
             if is_main_process:

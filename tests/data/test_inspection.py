@@ -158,11 +158,11 @@ def test_a_warning_of_the_reader_is_part_of_the_inspection_once(tmp_path):
     rows = [f"text {i},{'ab'[i % 2]}" for i in range(20)]
     rows[3], rows[6] = '"open,a', 'closed",b'
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    messages = inspect_data(tmp_path / "a.csv", validation_fraction=0.6).warnings
-    assert messages and all("Row 4 (line 5)" in message for message in messages)
+    (message,) = inspect_data(tmp_path / "a.csv", validation_fraction=0.6).warnings
+    assert "Row 4 (line 5)" in message
     with pytest.warns(UserWarning, match="Row 4") as caught:
         load_data(tmp_path / "a.csv", validation_fraction=0.6)
-    assert [str(warning.message) for warning in caught] == messages
+    assert len(caught) == 1
 
 
 def test_texts_are_not_kept_of_files(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -170,3 +171,16 @@ def test_metrics_json_of_a_tuned_tagger_is_strict(tuned):
 
     text = (tuned[0] / "metrics.json").read_text(encoding="utf-8")
     assert math.isfinite(json.loads(text, parse_constant=refuse)["calibration"]["expected_calibration_error"])
+
+
+def test_fault_30_thresholds_that_another_process_has_saved_meanwhile_are_left_alone(tmp_path, trained):
+    def tune(*args):
+        (tmp_path / "tuned").mkdir()
+        return tune_thresholds(*args)
+
+    with (
+        mock.patch("hf_rnn_multilabel.inference.evaluation.tune_thresholds", tune),
+        pytest.raises(FileExistsError, match="exists; give another `output_dir`"),
+    ):
+        tune_tagger(trained, labelled(make_rows(30, seed=8)), tmp_path / "tuned")
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"] and not list((tmp_path / "tuned").iterdir())

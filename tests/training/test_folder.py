@@ -1,9 +1,12 @@
 """The folder that a run fills: whole or not there, and one run at a time."""
 
 import json
+import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from filelock import FileLock
 from helpers import are_equal, run_train, weights_of
 
 from hf_rnn_multilabel.hub.partial import PARTIAL
@@ -144,7 +147,7 @@ def test_fault_37_a_damaged_identity_is_named(tmp_path, text):
             (folder.partial / "run.json").unlink()
         else:
             (folder.partial / "run.json").write_text(text)
-    with run_folder(tmp_path / "model") as folder, pytest.raises(ValueError, match=r"run\.json' is damaged or missing"):
+    with run_folder(tmp_path / "model") as folder, pytest.raises(ValueError, match=r"run\.json' is damaged"):
         folder.identify({"seed": 1})
 
 
@@ -154,3 +157,22 @@ def test_fault_31_checkpoints_of_another_program_are_left_alone(tmp_path):
     with pytest.raises(FileExistsError, match=r"model\.partial.*no run has made it"), run_folder(tmp_path / "model"):
         pass
     assert checkpoint.is_dir()
+
+
+def test_fault_30_a_run_that_waited_while_another_one_finished_is_refused(tmp_path):
+    """The other run fills the folder just before this one gets the lock."""
+    acquire = FileLock.acquire
+
+    def finish_first(lock, *args, **kwargs):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "config.json").write_text("of the other run")
+        return acquire(lock, *args, **kwargs)
+
+    with (
+        mock.patch.object(FileLock, "acquire", finish_first),
+        pytest.raises(FileExistsError, match="`output_dir`"),
+        run_folder(tmp_path / "model"),
+    ):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["model"]
+    assert (tmp_path / "model" / "config.json").read_text() == "of the other run"
